@@ -1,0 +1,287 @@
+//! What is known about one domain, as gathered from the store in one read.
+
+use crate::{
+    clock::Timestamp,
+    condition::Condition,
+    feed::Revision,
+    ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
+    label::Label,
+    lifecycle::Attempts,
+    name::{HostName, MailDomain},
+    policy::{Mode, Policy},
+    policy_id::PolicyId,
+};
+
+/// All that the planner looks at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainFacts {
+    /// Which registration.
+    pub domain_id: DomainId,
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// The mail domain.
+    pub name: MailDomain,
+    /// Our side of the delegation. Its bytes also seed the jitter.
+    pub label: Label,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// Whether the domain is to be served or withdrawn.
+    pub purpose: Purpose,
+    /// When somebody last asked to look again at once (registration, verify-now, a mode change).
+    pub nudged_at: Timestamp,
+    /// The latest conclusive look at the customer's CNAMEs. A look that could not resolve leaves it as it was.
+    pub delegation: Option<DelegationSeen>,
+    /// What the edges are told about `mta-sts.<domain>`.
+    pub host: HostFacts,
+    /// The live order, if any (at most one per domain: invariant 9).
+    pub order: Option<OrderFacts>,
+    /// When the latest failed validations of this name were, whoever ordered, within the last hour.
+    pub failed_validations: Vec<Timestamp>,
+    /// The newest proved certificate.
+    pub certificate: Option<CertificateFacts>,
+    /// Who chooses the MX patterns.
+    pub mx_source: MxSource,
+    /// The newest policy version: what is to be served. None until the MX hosts were found, or a policy was set.
+    pub version: Option<VersionFacts>,
+    /// What the service's zone says for this domain.
+    pub record: RecordFacts,
+    /// The edges' positions.
+    pub edges: EdgeFacts,
+    /// The latest conclusive look at the MX hosts.
+    pub mx: Option<MxSeen>,
+    /// What the served ledger says.
+    pub ledger: LedgerFacts,
+    /// Failures by step since its last success.
+    pub attempts: Attempts,
+    /// The conditions as they were last shown, for their `since`.
+    pub conditions: Vec<Condition>,
+}
+
+/// What the domain is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Serve it.
+    Live,
+    /// Take it back safely (RFC 8461 §8.3). The newest version has mode `none`.
+    Withdraw {
+        /// When the tenant asked for it.
+        since: Timestamp,
+    },
+    /// Nothing is left to do; the label stays spent.
+    Gone,
+}
+
+/// One of the customer's CNAMEs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "seen", rename_all = "kebab-case")]
+pub enum CnameSeen {
+    /// It leads to this domain's label, directly or through other CNAMEs.
+    Ours,
+    /// There is no CNAME (NXDOMAIN or NODATA).
+    Missing,
+    /// It leads to another label in our zone: another registration of the same name.
+    OtherLabel {
+        /// Where it leads.
+        target: String,
+    },
+    /// It leads elsewhere.
+    Elsewhere {
+        /// Where it leads.
+        target: String,
+    },
+}
+
+/// A conclusive look at the delegation.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DelegationSeen {
+    /// `mta-sts.<d>`.
+    pub policy_host: CnameSeen,
+    /// `_mta-sts.<d>`.
+    pub sts_record: CnameSeen,
+    /// `_smtp._tls.<d>`.
+    pub tls_rpt_record: CnameSeen,
+    /// `_acme-challenge.mta-sts.<d>`: optional.
+    pub acme_challenge: CnameSeen,
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// Since when, without a break, `policy_host` has not been [`CnameSeen::Ours`]; None while it is.
+    pub lost_since: Option<Timestamp>,
+}
+
+/// What the edge feed says for the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Who holds the name's one place in the feed.
+    pub owner: HostOwner,
+    /// What is served, if this domain owns the place and something is.
+    pub content: Option<HostContentRef>,
+    /// The revision of the place's latest change; ZERO when it never had one.
+    pub revision: Revision,
+    /// When that change was.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// Who holds the name's place in the edge feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostOwner {
+    /// Nobody.
+    Nobody,
+    /// This registration.
+    Ours,
+    /// Another registration of the same name.
+    Other,
+}
+
+/// What the feed tells the edges to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostContentRef {
+    /// The policy version.
+    pub version_id: PolicyVersionId,
+    /// The certificate.
+    pub certificate_id: CertificateId,
+}
+
+/// A live order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderFacts {
+    /// Our id.
+    pub id: OrderId,
+    /// How far it has come.
+    pub state: OrderState,
+    /// When the state was entered.
+    pub since: Timestamp,
+    /// Not to be polled before (the CA's Retry-After).
+    pub not_before: Option<Timestamp>,
+}
+
+/// How far an order has come. The key is persisted with `Drafted`, the URL with `Placed`: each before the next call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderState {
+    /// Key drawn and persisted, nothing asked of the CA.
+    Drafted,
+    /// The CA knows it; its URL is persisted.
+    Placed,
+    /// The answer to its challenge is in the feed (or, for dns-01, in the zone) as of this revision.
+    ChallengePublished {
+        /// Every in-service edge must have it before the CA is told to look.
+        revision: Revision,
+    },
+    /// The CA was told to look.
+    Answered,
+    /// Validated: the CSR may be sent.
+    Ready,
+    /// The CSR was sent.
+    Finalizing,
+}
+
+/// The newest proved certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Our id.
+    pub id: CertificateId,
+    /// When it expires.
+    pub not_after: Timestamp,
+    /// When to renew (ARI, or 1/3 of the lifetime left).
+    pub renew_at: Timestamp,
+    /// When to ask the CA again for its advice (RFC 9773); None where the CA has no ARI.
+    pub advice_due_at: Option<Timestamp>,
+}
+
+/// Who chooses the MX patterns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MxSource {
+    /// `mx: auto`: the hosts that were found at registration.
+    Auto,
+    /// The tenant lists them.
+    Listed,
+}
+
+/// The newest policy version and how far it has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionFacts {
+    /// Our id.
+    pub id: PolicyVersionId,
+    /// The id of its TXT record.
+    pub policy_id: PolicyId,
+    /// Its policy.
+    pub policy: Policy,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When every in-service edge was first seen to serve it.
+    pub served_at: Option<Timestamp>,
+    /// When it was fetched as a sender would, byte for byte.
+    pub verified_at: Option<Timestamp>,
+    /// When the record with its id was read back from all authoritative servers.
+    pub published_at: Option<Timestamp>,
+}
+
+/// What was written to the service's zone for this domain.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordFacts {
+    /// The version whose id was last handed to the provider (it may or may not have arrived).
+    pub written: Option<PolicyVersionId>,
+    /// When that was.
+    pub written_at: Option<Timestamp>,
+    /// The version whose id was last read back.
+    pub confirmed: Option<PolicyVersionId>,
+    /// When the records were last read back and found right.
+    pub confirmed_at: Option<Timestamp>,
+    /// When the records were last removed.
+    pub removed_at: Option<Timestamp>,
+    /// Whether the TLSRPT record set differs from what was last confirmed (the tenant changed its report addresses).
+    pub reports_stale: bool,
+}
+
+/// The edges' positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EdgeFacts {
+    /// The lowest position that an in-service edge has acknowledged; None when no edge is in service.
+    pub acknowledged: Option<Revision>,
+}
+
+/// A conclusive look at the MX hosts (the MX record set was resolved; hosts may have failed).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MxSeen {
+    /// In order of preference. Empty for a null MX (RFC 7505) or none.
+    pub hosts: Vec<MxHostSeen>,
+    /// When it was looked at.
+    pub at: Timestamp,
+}
+
+/// One MX host as a sender sees it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MxHostSeen {
+    /// The host.
+    pub host: HostName,
+    /// The MX preference (RFC 5321 §5.1).
+    pub preference: u16,
+    /// What is wrong; None when STARTTLS with a valid certificate for the host works on every address.
+    pub failure: Option<MxFailure>,
+}
+
+/// Why an MX host would fail a sender that enforces.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MxFailure {
+    /// A stable word, such as `starttls-not-supported` (RFC 8460 §4.3 where it has one).
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// What the served ledger says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LedgerFacts {
+    /// The largest (last served + max_age) over all versions whose mode is not `none`; None when none was ever served.
+    pub needed_until: Option<Timestamp>,
+    /// The newest moment that every in-service edge's flushed lines cover; withdrawal waits for it to pass the
+    /// moment at which the `none` version was served everywhere.
+    pub complete_until: Option<Timestamp>,
+}
+
+impl DomainFacts {
+    /// The mode that the newest version asks for.
+    pub fn mode(&self) -> Option<Mode> {
+        self.version.as_ref().map(|version| version.policy.mode())
+    }
+}

@@ -1,0 +1,6 @@
+//! The planner as a state machine in a simulated world.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod lifecycle;
+mod world;

@@ -1,0 +1,515 @@
+//! A small world with edges, a CA, a zone and a customer, in which plans are carried out with faults.
+
+use chrono::TimeDelta;
+use mtasts_model::{
+    Label, MaxAge, MxPattern, Policy, PolicyId, Revision, Timestamp,
+    clock::{Clock, ManualClock, SeededEntropy},
+    ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
+    lifecycle::{
+        Attempts, CertificateFacts, CnameSeen, DelegationSeen, DomainFacts, EdgeFacts, HostContentRef, HostFacts,
+        HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxHostSeen, MxSeen, MxSource, OrderFacts, OrderState,
+        Plan, Purpose, RecordFacts, Step, StepKind, VersionFacts, WITHDRAWAL_MAX_AGE, plan,
+    },
+    name::{HostName, MailDomain, NameRules},
+    policy::Mode,
+};
+
+/// How a step goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Nothing took effect, and the failure is recorded.
+    Fails,
+    /// Nothing took effect, and nothing is recorded: killed before.
+    KilledBefore,
+    /// It took effect outside, but nothing is recorded: killed between effect and commit.
+    KilledBetween,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Customer {
+    NoRecords,
+    Delegated,
+    OtherTenant,
+    Elsewhere,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Edge {
+    pub(crate) in_service: bool,
+    pub(crate) position: Revision,
+    /// What it has served and not yet flushed, by version.
+    unflushed: Vec<(PolicyVersionId, u32, bool, Timestamp)>,
+    covered_until: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CaOrder {
+    Pending,
+    Validating,
+    Ready,
+    Valid,
+    Invalid,
+}
+
+pub(crate) struct World {
+    pub(crate) clock: ManualClock,
+    entropy: SeededEntropy,
+    pub(crate) facts: DomainFacts,
+    pub(crate) customer: Customer,
+    pub(crate) edges: Vec<Edge>,
+    /// Every state that the name's place in the feed has had.
+    feed: Vec<(Revision, Option<HostContentRef>)>,
+    head: u64,
+    versions: Vec<(PolicyVersionId, PolicyId, Mode, u32)>,
+    /// Which version's id the zone answers.
+    pub(crate) zone: Option<PolicyVersionId>,
+    ca_url_persisted: Option<OrderId>,
+    ca: Option<(OrderId, CaOrder)>,
+    pub(crate) ca_refuses: bool,
+    failed_validations: Vec<Timestamp>,
+    /// (last served + max_age) of versions that need the host: the truth, flushed or not.
+    truly_needed_until: Option<Timestamp>,
+    pub(crate) certificates: usize,
+    pub(crate) orders_finalized: Vec<OrderId>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, edges: usize) -> Self {
+        let clock = ManualClock::default();
+        let entropy = SeededEntropy::new(seed);
+        let now = clock.now();
+        let facts = DomainFacts {
+            domain_id: DomainId::draw(now, &entropy),
+            tenant_id: TenantId::draw(now, &entropy),
+            name: MailDomain::parse("customer.test", &NameRules::allowing(["test"])).unwrap(),
+            label: Label::draw(&entropy),
+            created_at: now,
+            purpose: Purpose::Live,
+            nudged_at: now,
+            delegation: None,
+            host: HostFacts {
+                owner: HostOwner::Nobody,
+                content: None,
+                revision: Revision::ZERO,
+                changed_at: None,
+            },
+            order: None,
+            failed_validations: vec![],
+            certificate: None,
+            mx_source: MxSource::Auto,
+            version: None,
+            record: RecordFacts::default(),
+            edges: EdgeFacts::default(),
+            mx: None,
+            ledger: LedgerFacts::default(),
+            attempts: Attempts::default(),
+            conditions: vec![],
+        };
+        let edge = Edge { in_service: true, position: Revision::ZERO, unflushed: vec![], covered_until: now };
+        Self {
+            clock,
+            entropy,
+            facts,
+            customer: Customer::NoRecords,
+            edges: vec![edge; edges],
+            feed: vec![],
+            head: 0,
+            versions: vec![],
+            zone: None,
+            ca_url_persisted: None,
+            ca: None,
+            ca_refuses: false,
+            failed_validations: vec![],
+            truly_needed_until: None,
+            certificates: 0,
+            orders_finalized: vec![],
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What the store would gather.
+    pub(crate) fn gather(&mut self) -> DomainFacts {
+        let now = self.now();
+        let in_service = self.edges.iter().filter(|edge| edge.in_service);
+        self.facts.edges.acknowledged = in_service.clone().map(|edge| edge.position).min();
+        self.facts.ledger.complete_until = in_service.map(|edge| edge.covered_until).min();
+        self.facts.failed_validations =
+            self.failed_validations.iter().copied().filter(|at| *at + TimeDelta::hours(1) > now).collect();
+        self.facts.clone()
+    }
+
+    /// Plans, carries the step out with a fault, and says what the plan was.
+    pub(crate) fn work(&mut self, fault: Fault) -> Plan {
+        let now = self.now();
+        let facts = self.gather();
+        let made = plan(&facts, now);
+        self.facts.conditions.clone_from(&made.conditions);
+        if let Some(step) = made.step {
+            match fault {
+                Fault::KilledBefore => {}
+                Fault::Fails => {
+                    self.facts.attempts.failed(step.kind(), "Fault", "injected", None, now);
+                }
+                Fault::None | Fault::KilledBetween => self.carry_out(step, fault == Fault::None),
+            }
+        }
+        self.check();
+        made
+    }
+
+    fn draw_revision(&mut self) -> Revision {
+        self.head += 1;
+        Revision::new(self.head)
+    }
+
+    /// A change of the name's place: feed and row in one transaction.
+    fn put_host(&mut self, owner: HostOwner, content: Option<HostContentRef>) {
+        let revision = self.draw_revision();
+        self.feed.push((revision, content));
+        self.facts.host = HostFacts { owner, content, revision, changed_at: Some(self.now()) };
+    }
+
+    fn add_version(&mut self, mode: Mode, max_age: u32) {
+        let now = self.now();
+        let mx: Vec<MxPattern> = if mode == Mode::None { vec![] } else { vec!["mail.customer.test".parse().unwrap()] };
+        let version = VersionFacts {
+            id: PolicyVersionId::draw(now, &self.entropy),
+            policy_id: PolicyId::draw(now, &self.entropy),
+            policy: Policy::new(mode, mx, MaxAge::new(max_age).unwrap()).unwrap(),
+            created_at: now,
+            served_at: None,
+            verified_at: None,
+            published_at: None,
+        };
+        assert!(self.versions.iter().all(|(_, id, ..)| *id != version.policy_id), "an id was drawn twice");
+        self.versions.push((version.id, version.policy_id.clone(), mode, max_age));
+        // The API's transaction: version and feed entry together.
+        if self.facts.host.owner == HostOwner::Ours
+            && let Some(content) = self.facts.host.content
+        {
+            self.put_host(HostOwner::Ours, Some(HostContentRef { version_id: version.id, ..content }));
+        }
+        self.facts.version = Some(version);
+    }
+
+    pub(crate) fn set_mode(&mut self, mode: Mode, max_age: u32) {
+        if self.facts.version.is_some() && self.facts.purpose == Purpose::Live {
+            self.add_version(mode, max_age);
+        }
+    }
+
+    pub(crate) fn withdraw(&mut self) {
+        if self.facts.purpose == Purpose::Live {
+            self.facts.purpose = Purpose::Withdraw { since: self.now() };
+            self.add_version(Mode::None, WITHDRAWAL_MAX_AGE);
+        }
+    }
+
+    pub(crate) fn verify_now(&mut self) {
+        self.clock.advance(TimeDelta::milliseconds(1));
+        self.facts.nudged_at = self.now();
+    }
+
+    pub(crate) fn edge_catches_up(&mut self, index: usize) {
+        let head = Revision::new(self.head);
+        if let Some(edge) = self.edges.get_mut(index) {
+            edge.position = head;
+        }
+    }
+
+    /// An edge that comes back serves only after it has caught up.
+    pub(crate) fn edge_toggles(&mut self, index: usize) {
+        let head = Revision::new(self.head);
+        let now = self.now();
+        if let Some(edge) = self.edges.get_mut(index) {
+            edge.in_service = !edge.in_service;
+            if edge.in_service {
+                edge.position = head;
+            } else {
+                // A drain flushes.
+                self.flush(index, now);
+            }
+        }
+    }
+
+    fn flush(&mut self, index: usize, now: Timestamp) {
+        let Some(edge) = self.edges.get_mut(index) else { return };
+        for (_, max_age, needs, at) in edge.unflushed.drain(..) {
+            let until = at + TimeDelta::seconds(i64::from(max_age));
+            if needs {
+                let old = self.facts.ledger.needed_until;
+                self.facts.ledger.needed_until = Some(old.map_or(until, |old| old.max(until)));
+            }
+        }
+        edge.covered_until = now;
+    }
+
+    pub(crate) fn edge_flushes(&mut self, index: usize) {
+        let now = self.now();
+        self.flush(index, now);
+    }
+
+    fn content_at(&self, position: Revision) -> Option<HostContentRef> {
+        self.feed.iter().rev().find(|(revision, _)| *revision <= position).and_then(|(_, content)| *content)
+    }
+
+    pub(crate) fn sender_fetches(&mut self, index: usize) {
+        let now = self.now();
+        let Some(edge) = self.edges.get(index) else { return };
+        if !edge.in_service || self.customer != Customer::Delegated {
+            return;
+        }
+        let Some(content) = self.content_at(edge.position) else { return };
+        let (_, _, mode, max_age) =
+            self.versions.iter().find(|(id, ..)| *id == content.version_id).cloned().expect("a known version");
+        let needs = mode != Mode::None;
+        if needs {
+            let until = now + TimeDelta::seconds(i64::from(max_age));
+            self.truly_needed_until = Some(self.truly_needed_until.map_or(until, |old| old.max(until)));
+        }
+        self.edges[index].unflushed.push((content.version_id, max_age, needs, now));
+    }
+
+    fn observe(&mut self) {
+        let now = self.now();
+        let cname = match self.customer {
+            Customer::NoRecords => CnameSeen::Missing,
+            Customer::Delegated => CnameSeen::Ours,
+            Customer::OtherTenant => CnameSeen::OtherLabel { target: "other.edge.sts.test".into() },
+            Customer::Elsewhere => CnameSeen::Elsewhere { target: "elsewhere.example".into() },
+        };
+        let before = self.facts.delegation.as_ref().and_then(|seen| seen.lost_since);
+        let lost_since = if cname == CnameSeen::Ours { None } else { Some(before.unwrap_or(now)) };
+        self.facts.delegation = Some(DelegationSeen {
+            policy_host: cname.clone(),
+            sts_record: cname.clone(),
+            tls_rpt_record: cname,
+            acme_challenge: CnameSeen::Missing,
+            at: now,
+            lost_since,
+        });
+    }
+
+    fn enter(&mut self, state: OrderState) {
+        let now = self.now();
+        let order = self.facts.order.as_mut().expect("a live order");
+        order.state = state;
+        order.since = now;
+    }
+
+    fn carry_out(&mut self, step: Step, commits: bool) {
+        let now = self.now();
+        let kind = step.kind();
+        // Steps whose whole effect is the commit.
+        let outside_only = !commits;
+        match step {
+            Step::WriteRecords { version } => {
+                self.zone = Some(version);
+                if commits {
+                    self.facts.record.written = Some(version);
+                    self.facts.record.written_at = Some(now);
+                }
+            }
+            Step::PlaceOrder { order } => {
+                self.ca = Some((order, CaOrder::Pending));
+                if commits {
+                    assert!(self.ca_url_persisted != Some(order), "an order was placed twice");
+                    self.ca_url_persisted = Some(order);
+                    self.enter(OrderState::Placed);
+                }
+            }
+            Step::AnswerChallenge { order } => {
+                if let Some((id, state @ CaOrder::Pending)) = &mut self.ca
+                    && *id == order
+                {
+                    *state = CaOrder::Validating;
+                }
+                if commits {
+                    self.enter(OrderState::Answered);
+                }
+            }
+            Step::FinalizeOrder { order } => {
+                if let Some((id, state @ CaOrder::Ready)) = &mut self.ca
+                    && *id == order
+                {
+                    *state = CaOrder::Valid;
+                    self.orders_finalized.push(order);
+                }
+                if commits {
+                    self.enter(OrderState::Finalizing);
+                }
+            }
+            Step::PollOrder { order } => self.poll(order, commits),
+            Step::RemoveRecords => {
+                self.zone = None;
+                if commits {
+                    self.facts.record = RecordFacts { removed_at: Some(now), ..RecordFacts::default() };
+                }
+            }
+            _ if outside_only => return,
+            Step::ObserveDelegation => self.observe(),
+            Step::DiscoverMx => self.add_version(Mode::Testing, 604_800),
+            Step::ProbeMx => {
+                let host =
+                    MxHostSeen { host: HostName::parse("mail.customer.test").unwrap(), preference: 10, failure: None };
+                self.facts.mx = Some(MxSeen { hosts: vec![host], at: now });
+            }
+            Step::TakeHost => {
+                assert_eq!(self.customer_label(), HostOwner::Ours, "took a host on a stale look");
+                self.put_host(HostOwner::Ours, None);
+            }
+            Step::ReleaseHost => {
+                let withdrawn = matches!(self.facts.purpose, Purpose::Withdraw { .. });
+                if withdrawn && self.customer == Customer::Delegated && self.saw_delegated() {
+                    assert!(
+                        self.truly_needed_until.is_none_or(|until| until <= now),
+                        "invariant 5: a sender may still hold a policy until {:?}, and it is {now}",
+                        self.truly_needed_until
+                    );
+                }
+                self.put_host(HostOwner::Nobody, None);
+            }
+            Step::DraftOrder => {
+                assert!(self.facts.order.is_none(), "invariant 9: two live orders");
+                let id = OrderId::draw(now, &self.entropy);
+                self.facts.order = Some(OrderFacts { id, state: OrderState::Drafted, since: now, not_before: None });
+            }
+            Step::PublishChallenge { .. } => {
+                let revision = self.draw_revision();
+                self.enter(OrderState::ChallengePublished { revision });
+            }
+            Step::AbandonOrder { .. } => self.facts.order = None,
+            Step::RefreshAdvice { .. } => {
+                self.facts.certificate.as_mut().expect("a certificate").advice_due_at = Some(now + TimeDelta::hours(6));
+            }
+            Step::ServeHost { version, certificate } => {
+                assert_eq!(self.facts.host.owner, HostOwner::Ours, "invariant 3");
+                self.put_host(
+                    HostOwner::Ours,
+                    Some(HostContentRef { version_id: version, certificate_id: certificate }),
+                );
+            }
+            Step::MarkServed { .. } => self.version().served_at = Some(now),
+            Step::VerifyServed { .. } => self.version().verified_at = Some(now),
+            Step::ConfirmRecords { version } => {
+                if self.zone == Some(version) {
+                    self.facts.record.confirmed = Some(version);
+                    self.facts.record.confirmed_at = Some(now);
+                    self.version().published_at.get_or_insert(now);
+                } else {
+                    self.facts.attempts.failed(kind, "NotShown", "the zone answers otherwise", None, now);
+                    return;
+                }
+            }
+            Step::Finish => {
+                assert_eq!(self.zone, None, "records were left behind");
+                assert_ne!(self.facts.host.owner, HostOwner::Ours);
+                self.facts.purpose = Purpose::Gone;
+            }
+        }
+        if commits {
+            self.facts.attempts.succeeded(kind);
+        }
+    }
+
+    fn poll(&mut self, order: OrderId, commits: bool) {
+        let now = self.now();
+        let Some((id, state)) = &mut self.ca else { return };
+        if *id != order {
+            return;
+        }
+        match *state {
+            CaOrder::Validating => {
+                let passes = self.customer == Customer::Delegated && !self.ca_refuses;
+                *state = if passes { CaOrder::Ready } else { CaOrder::Invalid };
+                if !passes {
+                    self.failed_validations.push(now);
+                }
+            }
+            CaOrder::Ready if commits => self.enter(OrderState::Ready),
+            CaOrder::Valid if commits => {
+                self.certificates += 1;
+                self.facts.order = None;
+                self.facts.certificate = Some(CertificateFacts {
+                    id: CertificateId::draw(now, &self.entropy),
+                    not_after: now + TimeDelta::days(90),
+                    renew_at: now + TimeDelta::days(60),
+                    advice_due_at: Some(now + TimeDelta::hours(6)),
+                });
+                self.facts.attempts.succeeded(StepKind::Issuance);
+            }
+            CaOrder::Invalid if commits => {
+                self.facts.order = None;
+                self.facts.attempts.failed(StepKind::Issuance, "ValidationFailed", "refused", None, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn version(&mut self) -> &mut VersionFacts {
+        self.facts.version.as_mut().expect("a version")
+    }
+
+    fn customer_label(&self) -> HostOwner {
+        match self.facts.delegation.as_ref().map(|seen| &seen.policy_host) {
+            Some(CnameSeen::Ours) => HostOwner::Ours,
+            _ => HostOwner::Other,
+        }
+    }
+
+    fn saw_delegated(&self) -> bool {
+        self.customer_label() == HostOwner::Ours
+    }
+
+    /// What must hold at every moment.
+    fn check(&self) {
+        // Invariant 1: every in-service edge has the named version's body, or a later one.
+        if let Some(version) = self.zone {
+            let first = self.feed.iter().find(|(_, content)| content.is_some_and(|c| c.version_id == version));
+            let (revision, _) = first.expect("the record names a version that was never served");
+            for edge in self.edges.iter().filter(|edge| edge.in_service) {
+                assert!(edge.position >= *revision, "invariant 1: an edge lacks the version that the record names");
+            }
+        }
+        // Invariant 3: nothing is served but for the holder of the place.
+        assert!(self.facts.host.content.is_none() || self.facts.host.owner == HostOwner::Ours, "invariant 3");
+        // Invariant 9: failed validations per hour.
+        for at in &self.failed_validations {
+            let within = self.failed_validations.iter().filter(|b| **b >= *at && **b < *at + TimeDelta::hours(1)).count();
+            assert!(within <= MAX_FAILED_VALIDATIONS_PER_HOUR, "invariant 9: {within} failed validations within an hour");
+        }
+        // Invariant 2: one id per version.
+        if let Some(version) = &self.facts.version
+            && version.published_at.is_some()
+        {
+            assert!(version.verified_at.is_some() && version.served_at.is_some(), "published before it was proved");
+        }
+        let mut finalized = self.orders_finalized.clone();
+        finalized.dedup();
+        assert_eq!(finalized.len(), self.orders_finalized.len(), "one certificate per order");
+    }
+
+    /// Lets time pass as the plan says, without faults, until `done` or `most` plans were made.
+    pub(crate) fn settle(&mut self, most: usize, done: impl Fn(&DomainFacts) -> bool) -> bool {
+        for _ in 0..most {
+            for index in 0..self.edges.len() {
+                self.edge_catches_up(index);
+                self.edge_flushes(index);
+            }
+            let made = self.work(Fault::None);
+            if done(&self.facts) {
+                return true;
+            }
+            if made.step.is_none() {
+                let Some(wake_at) = made.wake_at else { return false };
+                assert!(wake_at > self.now(), "a plan without a step must wait: {wake_at} is not after {}", self.now());
+                self.clock.set(wake_at);
+            }
+        }
+        false
+    }
+}
