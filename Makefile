@@ -1,0 +1,40 @@
+# The commands of this project. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help deps demo demo-stop test run openapi fmt lint arrows test-env-stop bench-edge
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+deps: ## install what the demo and the tests need (says first what)
+	@scripts/install-deps
+
+demo: ## the main job from end to end on real parts, then stay up (EXIT=1: end after the last step)
+	@EXIT='$(EXIT)' STRICT='$(STRICT)' scripts/demo
+
+demo-stop: ## end a demo that stays up
+	@scripts/demo stop
+
+test: ## everything that must hold: format, lints, arrows, tests, OpenAPI, demo
+	@STRICT='$(STRICT)' scripts/test
+
+run: ## `mtasts all` with its embedded defaults on a private Postgres
+	@scripts/run
+
+openapi: ## write openapi/openapi.json from the code
+	@mkdir -p openapi
+	cargo run -q -p mtasts-app -- openapi --output openapi/openapi.json
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## clippy, as strict as in `make test`
+	cargo clippy --workspace --all-targets -- -D warnings
+
+arrows: ## check who may depend on whom
+	@scripts/check-arrows
+
+test-env-stop: ## end the private Postgres and Redis that `scripts/test-env` started
+	@scripts/test-env stop
+
+bench-edge: ## measure the edge beside a bare rustls server, nginx and Caddy
+	@scripts/bench/edge

@@ -1,0 +1,130 @@
+//! A database of its own for each test.
+
+use std::{
+    collections::hash_map::RandomState,
+    env,
+    hash::{BuildHasher, Hasher},
+    process::{Command, Stdio},
+};
+
+use crate::scripts::run_well;
+
+/// Names the superuser's login to a cluster that may be filled with databases.
+const VARIABLE: &str = "MTASTS_TEST_POSTGRES";
+
+/// A new, empty database; dropped, with all connections to it, when this is.
+#[derive(Debug)]
+pub struct TestDatabase {
+    cluster: String,
+    name: String,
+}
+
+impl TestDatabase {
+    /// Creates it in the cluster that `MTASTS_TEST_POSTGRES` names.
+    pub async fn create() -> Self {
+        let cluster = env::var(VARIABLE).unwrap_or_else(|_| {
+            panic!(
+                "{VARIABLE} is not set: start a private cluster by `eval \"$(scripts/test-env)\"`, or run `make test`"
+            )
+        });
+        let name = format!("test_{:016x}", random());
+        // template0, because creating from template1 fails while anybody is connected to that.
+        let create = format!("CREATE DATABASE {name} TEMPLATE template0");
+        run_well("psql", &psql(&cluster, &create), "").await;
+        Self { cluster, name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its address, with the login of the cluster's superuser, who owns it.
+    pub fn url(&self) -> String {
+        with_database(&self.cluster, &self.name)
+    }
+
+    /// Its address for a session that has done `SET ROLE role`, so that what the role may not do fails, and row-level
+    /// security applies. The role must exist (the migrations make ours).
+    pub fn url_as(&self, role: &str) -> String {
+        assert!(role.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "not a plain role name: {role}");
+        let url = self.url();
+        let separator = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{separator}options=-c%20role%3D{role}")
+    }
+
+    /// Runs statements by psql as the superuser and gives the rows, unaligned, fields parted by `|`.
+    pub async fn psql(&self, statements: &str) -> String {
+        run_well("psql", &psql(&self.url(), statements), "").await
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let status = Command::new("psql")
+            .args(psql(&self.cluster, &statement))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        // A test may have stopped the cluster on purpose; and the cluster is thrown away as a whole.
+        if !status.is_ok_and(|status| status.success()) {
+            eprintln!("database {} stays behind", self.name);
+        }
+    }
+}
+
+fn psql(url: &str, statements: &str) -> [String; 6] {
+    ["-XqAt", "-v", "ON_ERROR_STOP=1", "-c", statements, url].map(str::to_owned)
+}
+
+/// `url` with another database in its path.
+fn with_database(url: &str, name: &str) -> String {
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    let separator = if query.is_empty() { "" } else { "?" };
+    let server = match address.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.split_once('/').map_or(rest, |(server, _)| server)),
+        None => panic!("{VARIABLE} must look like postgres://user:password@host:port/postgres"),
+    };
+    format!("{server}/{name}{separator}{query}")
+}
+
+/// 64 bits that differ between tests, also between processes started in the same instant.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_database_in_an_address_is_replaced_and_the_query_kept() {
+        assert_eq!(with_database("postgres://u:p@h:5/postgres", "x"), "postgres://u:p@h:5/x");
+        assert_eq!(with_database("postgres://u@h:5", "x"), "postgres://u@h:5/x");
+        assert_eq!(with_database("postgres://u@h/a?sslmode=disable", "x"), "postgres://u@h/x?sslmode=disable");
+    }
+
+    #[tokio::test]
+    async fn a_database_is_empty_and_gone_when_dropped() {
+        let database = TestDatabase::create().await;
+        let other = TestDatabase::create().await;
+        assert_eq!(database.psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").await.trim(), "0");
+        let count = format!("SELECT count(*) FROM pg_database WHERE datname = '{}'", database.name());
+        assert_eq!(other.psql(&count).await.trim(), "1");
+        drop(database);
+        assert_eq!(other.psql(&count).await.trim(), "0");
+    }
+
+    #[tokio::test]
+    async fn a_session_can_be_opened_as_a_role_that_is_no_superuser() {
+        let database = TestDatabase::create().await;
+        let role = format!("role_{}", database.name());
+        database.psql(&format!("CREATE ROLE {role} NOLOGIN")).await;
+        let url = database.url_as(&role);
+        let rows = run_well("psql", &psql(&url, "SELECT current_user, current_setting('is_superuser')"), "").await;
+        assert_eq!(rows.trim(), format!("{role}|off"));
+        database.psql(&format!("DROP ROLE {role}")).await;
+    }
+}

@@ -1,0 +1,23 @@
+//! What tests need around the code under test: databases of their own, real peers on free loopback ports, and waiting
+//! on conditions. A dev-dependency only; it depends on no crate of ours, and on no database library.
+//!
+//! Everything here panics with a sentence that says what to do, because a test has no better use for an error.
+
+#![expect(clippy::missing_panics_doc, reason = "everything here panics when a test's surroundings fail it")]
+
+mod bind;
+mod database;
+mod pebble;
+mod ports;
+mod process;
+mod redis;
+mod scripts;
+mod wait;
+
+pub use bind::Bind;
+pub use database::TestDatabase;
+pub use pebble::{Pebble, PebbleOptions};
+pub use ports::free_port;
+pub use process::{Process, Signal};
+pub use redis::Redis;
+pub use wait::{wait_for, wait_until};
