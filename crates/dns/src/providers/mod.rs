@@ -1,0 +1,5 @@
+//! Implementations of [`crate::ZoneProvider`].
+
+mod embedded;
+
+pub use self::embedded::{Embedded, ZoneStore};
