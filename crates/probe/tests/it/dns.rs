@@ -1,0 +1,88 @@
+//! A DNS server from a table of data. What the table does not have is NXDOMAIN; `silent` names get no answer.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, ResponseCode},
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{A, AAAA, CNAME, MX},
+    },
+};
+use tokio::net::UdpSocket;
+
+#[derive(Default)]
+pub(crate) struct Table {
+    records: HashMap<String, Vec<RData>>,
+    silent: HashSet<String>,
+}
+
+impl Table {
+    pub(crate) fn address(mut self, name: &str, address: &str) -> Self {
+        let data = match address.parse().unwrap() {
+            IpAddr::V4(v4) => RData::A(A(v4)),
+            IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
+        };
+        self.records.entry(name.to_owned()).or_default().push(data);
+        self
+    }
+
+    pub(crate) fn mx(mut self, name: &str, preference: u16, host: &str) -> Self {
+        let data = RData::MX(MX::new(preference, absolute(host)));
+        self.records.entry(name.to_owned()).or_default().push(data);
+        self
+    }
+
+    pub(crate) fn cname(mut self, name: &str, target: &str) -> Self {
+        self.records.insert(name.to_owned(), vec![RData::CNAME(CNAME(absolute(target)))]);
+        self
+    }
+
+    pub(crate) fn silent(mut self, name: &str) -> Self {
+        self.silent.insert(name.to_owned());
+        self
+    }
+
+    pub(crate) async fn serve(self) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let addr = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1500];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let question = Message::from_vec(&buffer[..length]).unwrap();
+                if let Some(answer) = self.answer(&question) {
+                    let _ = socket.send_to(&answer.to_vec().unwrap(), from).await;
+                }
+            }
+        });
+        addr
+    }
+
+    fn answer(&self, question: &Message) -> Option<Message> {
+        let query = question.queries.first().unwrap();
+        let name = query.name.to_ascii().trim_end_matches('.').to_owned();
+        if self.silent.contains(&name) {
+            return None;
+        }
+        let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
+        answer.metadata.recursion_available = true;
+        answer.add_query(query.clone());
+        match self.records.get(&name) {
+            None => answer.metadata.response_code = ResponseCode::NXDomain,
+            Some(records) => {
+                let wanted = |data: &&RData| [query.query_type, RecordType::CNAME].contains(&data.record_type());
+                for data in records.iter().filter(wanted) {
+                    answer.add_answer(Record::from_rdata(query.name.clone(), 60, data.clone()));
+                }
+            }
+        }
+        Some(answer)
+    }
+}
+
+fn absolute(name: &str) -> Name {
+    Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).unwrap()
+}

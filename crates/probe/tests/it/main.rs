@@ -1,0 +1,9 @@
+//! Probes against real listeners on loopback.
+
+#![expect(clippy::unwrap_used, reason = "a test has no better use for an error")]
+
+mod dns;
+mod mx;
+mod pki;
+mod policy_host;
+mod support;
