@@ -1,0 +1,125 @@
+//! Who did what to which object: append-only.
+
+use std::net::IpAddr;
+
+use mtasts_model::{ApiKeyId, AuditEventId, SystemEntropy, TenantId, Timestamp};
+use sea_orm::ConnectionTrait;
+
+use crate::{StoreError, sql};
+
+/// Who acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActorKind {
+    /// Whoever holds the operator's token.
+    Operator,
+    /// A tenant's program or person, by its key.
+    ApiKey(ApiKeyId),
+    /// The service itself.
+    Worker,
+}
+
+/// Who acts, and through which request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// Who.
+    pub kind: ActorKind,
+    /// From which address the request came.
+    pub source: Option<IpAddr>,
+    /// The id under which the request is in the logs.
+    pub request_id: Option<String>,
+}
+
+impl Actor {
+    /// The operator.
+    pub fn operator() -> Self {
+        Self { kind: ActorKind::Operator, source: None, request_id: None }
+    }
+
+    /// The holder of a key.
+    pub fn api_key(id: ApiKeyId) -> Self {
+        Self { kind: ActorKind::ApiKey(id), source: None, request_id: None }
+    }
+
+    /// The service itself.
+    pub fn worker() -> Self {
+        Self { kind: ActorKind::Worker, source: None, request_id: None }
+    }
+
+    /// The same actor, by this request.
+    #[must_use]
+    pub fn by_request(mut self, source: Option<IpAddr>, request_id: Option<String>) -> Self {
+        self.source = source;
+        self.request_id = request_id;
+        self
+    }
+}
+
+impl std::fmt::Display for Actor {
+    /// `operator`, `key_…` or `worker`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind {
+            ActorKind::Operator => f.write_str("operator"),
+            ActorKind::ApiKey(id) => id.fmt(f),
+            ActorKind::Worker => f.write_str("worker"),
+        }
+    }
+}
+
+/// One line of the audit log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEvent {
+    /// Its id, ordered by time.
+    pub id: AuditEventId,
+    /// When.
+    pub at: Timestamp,
+    /// `operator`, `key_…` or `worker`.
+    pub actor: String,
+    /// From which address.
+    pub source: Option<String>,
+    /// Which request.
+    pub request_id: Option<String>,
+    /// What was done, such as `domain.create`.
+    pub action: String,
+    /// To what: an id or a name.
+    pub object: String,
+    /// What it was before.
+    pub before: Option<serde_json::Value>,
+    /// What it is since.
+    pub after: Option<serde_json::Value>,
+}
+
+/// What is about to be written into the audit log.
+pub(crate) struct Entry<'a> {
+    pub(crate) tenant: TenantId,
+    pub(crate) action: &'a str,
+    pub(crate) object: String,
+    pub(crate) before: Option<serde_json::Value>,
+    pub(crate) after: Option<serde_json::Value>,
+}
+
+/// Writes a line within the transaction of what it tells.
+pub(crate) async fn record(
+    db: &impl ConnectionTrait,
+    actor: &Actor,
+    entry: Entry<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // Nothing ever depends on this id but its order and uniqueness, so nobody needs to choose the bytes.
+    let id = AuditEventId::draw(now, &SystemEntropy);
+    let sql = "INSERT INTO audit_events (id, tenant_id, at, actor, source, request_id, action, object, before, after)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let values = vec![
+        id.as_uuid().into(),
+        entry.tenant.as_uuid().into(),
+        now.into(),
+        actor.to_string().into(),
+        actor.source.map(|source| source.to_string()).into(),
+        actor.request_id.clone().into(),
+        entry.action.into(),
+        entry.object.into(),
+        entry.before.into(),
+        entry.after.into(),
+    ];
+    sql::execute(db, sql, values).await?;
+    Ok(())
+}

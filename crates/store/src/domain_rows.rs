@@ -1,0 +1,160 @@
+//! Reading domains with all that the API shows of them, in one query.
+
+use mtasts_model::{Condition, DomainId, PolicyVersionId, TenantId, Timestamp};
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Value};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::{
+    CertificateSummary, DomainFilter, DomainView, PolicyVersion, StoreError,
+    entity::policy_version,
+    sql::{self, MAX_LIST},
+    stored::At,
+};
+
+/// All columns of a version `v`, for `policy_version::Model` with the prefix `v_`.
+pub(crate) const VERSION_COLUMNS: &str = "
+    v.id AS v_id, v.tenant_id AS v_tenant_id, v.domain_id AS v_domain_id, v.seq AS v_seq, v.policy_id AS v_policy_id,
+    v.policy_text AS v_policy_text, v.mode AS v_mode, v.max_age AS v_max_age, v.reason AS v_reason,
+    v.forced AS v_forced, v.created_by AS v_created_by, v.created_at AS v_created_at, v.served_at AS v_served_at,
+    v.verified_at AS v_verified_at, v.published_at AS v_published_at, v.superseded_at AS v_superseded_at,
+    v.fed_at AS v_fed_at, v.unfed_at AS v_unfed_at";
+
+/// Columns of a domain `d` and its neighbours. Sub-queries touch as many rows as one domain has.
+const COLUMNS: &str = "
+    d.id, d.tenant_id, d.name, d.label, d.state, d.mx_source, d.preferred_mode, d.preferred_max_age, d.created_at,
+    d.nudged_at, d.delegation, d.mx, d.confirmed_version_id, d.report_uris, d.withdraw_requested_at,
+    c.not_before AS c_not_before, c.not_after AS c_not_after, c.serial AS c_serial, c.issuer AS c_issuer,
+    (SELECT jsonb_agg(jsonb_build_object('kind', k.kind, 'status', k.status, 'reason', k.reason,
+            'message', k.message, 'since', k.since))
+        FROM domain_conditions k WHERE k.domain_id = d.id) AS conditions,
+    CASE WHEN d.state = 'withdrawing' THEN
+        (SELECT max(l.last_served_at + w.max_age * interval '1 second')
+            FROM served_ledger l JOIN policy_versions w ON w.id = l.version_id
+            WHERE l.domain_id = d.id AND w.mode <> 'none')
+    END AS safe_to_remove_at";
+
+const NEIGHBOURS: &str = "
+    LEFT JOIN policy_versions v ON v.id = d.version_id
+    LEFT JOIN certificates c ON c.id = d.certificate_id";
+
+pub(crate) async fn by_id(db: &impl ConnectionTrait, id: DomainId) -> Result<Option<DomainView>, StoreError> {
+    let sql = format!("SELECT {COLUMNS}, {VERSION_COLUMNS} FROM domains d {NEIGHBOURS} WHERE d.id = $1");
+    sql::row(db, &sql, vec![id.as_uuid().into()]).await?.map(|row| view(&row)).transpose()
+}
+
+pub(crate) async fn by_name(db: &impl ConnectionTrait, name: &str) -> Result<Option<DomainView>, StoreError> {
+    let sql = format!("SELECT {COLUMNS}, {VERSION_COLUMNS} FROM domains d {NEIGHBOURS} WHERE d.name = $1 AND d.state <> 'gone'");
+    sql::row(db, &sql, vec![name.into()]).await?.map(|row| view(&row)).transpose()
+}
+
+pub(crate) async fn list(
+    db: &impl ConnectionTrait,
+    filter: &DomainFilter,
+    after: Option<DomainId>,
+    limit: u32,
+) -> Result<Vec<DomainView>, StoreError> {
+    let (sql, values) = list_statement(filter, after, limit);
+    sql::rows(db, &sql, values).await?.iter().map(view).collect()
+}
+
+/// The page first, its neighbours afterwards. Each filter has an index that yields the page in order.
+fn list_statement(filter: &DomainFilter, after: Option<DomainId>, limit: u32) -> (String, Vec<Value>) {
+    let mut values: Vec<Value> = Vec::new();
+    let mut place = |value: Value| {
+        values.push(value);
+        format!("${}", values.len())
+    };
+    let mut wheres = vec![match filter.state {
+        // A word of ours, written out so that the partial indexes can be recognised.
+        Some(state) => format!("x.state = '{}'", state.as_str()),
+        None => "x.state <> 'gone'".to_owned(),
+    }];
+    if let Some(mode) = filter.mode {
+        wheres.push(format!("x.mode = {}", place(mode.as_str().into())));
+    }
+    let mut from = "domains x".to_owned();
+    let mut order = "x.id";
+    if let Some((kind, status)) = filter.condition {
+        let (kind, status) = (place(kind.as_str().into()), place(status_word(status).into()));
+        "domain_conditions k JOIN domains x ON x.id = k.domain_id".clone_into(&mut from);
+        wheres.push(format!("k.kind = {kind} AND k.status = {status}"));
+        order = "k.domain_id";
+    }
+    if let Some(prefix) = &filter.name_prefix {
+        // Names are LDH and dots: nothing that begins with the prefix comes after this bound.
+        let (least, bound) = (place(prefix.as_str().into()), place(format!("{prefix}\u{7f}").into()));
+        wheres.push(format!("x.name >= {least} AND x.name < {bound}"));
+        order = "x.name, x.id";
+    }
+    if let Some(after) = after {
+        let after = place(after.as_uuid().into());
+        wheres.push(if filter.name_prefix.is_some() {
+            format!("(x.name, x.id) > ((SELECT a.name FROM domains a WHERE a.id = {after}), {after})")
+        } else {
+            format!("{order} > {after}")
+        });
+    }
+    let limit = place(i64::from(limit.min(MAX_LIST)).into());
+    let outer = if filter.name_prefix.is_some() { "d.name, d.id" } else { "d.id" };
+    let sql = format!(
+        "SELECT {COLUMNS}, {VERSION_COLUMNS} FROM (SELECT x.* FROM {from} WHERE {} ORDER BY {order} LIMIT {limit}) d {NEIGHBOURS}
+        ORDER BY {outer}",
+        wheres.join(" AND ")
+    );
+    (sql, values)
+}
+
+/// As [`mtasts_model::Status`] is serialised, and as the table checks it.
+pub(crate) fn status_word(status: mtasts_model::Status) -> &'static str {
+    match status {
+        mtasts_model::Status::True => "True",
+        mtasts_model::Status::False => "False",
+        mtasts_model::Status::Unknown => "Unknown",
+    }
+}
+
+/// In the order in which a new domain meets them.
+pub(crate) fn conditions(at: At, column: Option<Json>) -> Result<Vec<Condition>, StoreError> {
+    let mut conditions: Vec<Condition> = at.json_or_none("conditions", column)?.unwrap_or_default();
+    conditions.sort_by_key(|condition| condition.kind);
+    Ok(conditions)
+}
+
+fn view(row: &QueryResult) -> Result<DomainView, StoreError> {
+    let id: Uuid = row.try_get("", "id")?;
+    let at = At { table: "domains", row: id };
+    let text = |column: &str| row.try_get::<String>("", column);
+    let json = |column: &str| row.try_get::<Option<Json>>("", column);
+    let time = |column: &str| row.try_get::<Option<Timestamp>>("", column);
+    let version = policy_version::Model::from_query_result_optional(row, "v_")?;
+    let certificate = match (time("c_not_before")?, time("c_not_after")?) {
+        (Some(not_before), Some(not_after)) => {
+            Some(CertificateSummary { not_before, not_after, serial: text("c_serial")?, issuer: text("c_issuer")? })
+        }
+        _ => None,
+    };
+    Ok(DomainView {
+        id: DomainId::from_uuid(id),
+        tenant_id: TenantId::from_uuid(row.try_get("", "tenant_id")?),
+        name: at.mail_domain("name", &text("name")?)?,
+        label: at.label(&text("label")?)?,
+        state: at.state(&text("state")?)?,
+        mx_source: at.mx_source(&text("mx_source")?)?,
+        preferred_mode: at.mode("preferred_mode", &text("preferred_mode")?)?,
+        preferred_max_age: at.max_age("preferred_max_age", row.try_get("", "preferred_max_age")?)?,
+        created_at: row.try_get("", "created_at")?,
+        nudged_at: row.try_get("", "nudged_at")?,
+        conditions: conditions(at, json("conditions")?)?,
+        version: version.map(PolicyVersion::try_from).transpose()?,
+        published_version: row
+            .try_get::<Option<Uuid>>("", "confirmed_version_id")?
+            .map(PolicyVersionId::from_uuid),
+        delegation_seen: at.json_or_none("delegation", json("delegation")?)?,
+        mx_seen: at.json_or_none("mx", json("mx")?)?,
+        certificate,
+        report_uris: at.report_uris(row.try_get("", "report_uris")?)?,
+        safe_to_remove_at: time("safe_to_remove_at")?,
+        withdraw_requested_at: time("withdraw_requested_at")?,
+    })
+}

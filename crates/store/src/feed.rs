@@ -1,0 +1,198 @@
+//! The change feeds, as edges and nameservers read them.
+
+mod prune;
+
+use mtasts_model::{
+    CertificateId, DomainId, Mode, PolicyVersionId, Revision, TenantId, Timestamp,
+    feed::{EdgeChange, EdgeEntry, HostContent, Page, RecordType, ZoneChange},
+    name::MailDomain,
+};
+use sea_orm::FromQueryResult;
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::{Store, StoreError, der, sql, stored::revision_column, zone};
+
+/// The longest page.
+const MAX_PAGE: u32 = 1_000;
+
+/// The page by the index on `revision` first, what its rows name afterwards by primary keys. `floor` and `drawn` are
+/// read in the same snapshot, in a row of their own, since there may be no change.
+const EDGE_PAGE: &str = "
+    SELECT e.name, e.kind, e.revision, e.tenant_id, e.domain_id, e.version_id, e.certificate_id, e.challenge,
+        v.mode, v.max_age, v.policy_text, c.chain, c.sealed_key, c.not_after, f.floor, f.drawn
+    FROM (SELECT floor, (SELECT last_value FROM edge_revisions) AS drawn FROM feed_floors WHERE feed = 'edge') f
+    LEFT JOIN (SELECT * FROM edge_entries WHERE revision > $1 ORDER BY revision LIMIT $2) e ON true
+    LEFT JOIN policy_versions v ON v.id = e.version_id
+    LEFT JOIN certificates c ON c.id = e.certificate_id
+    ORDER BY e.revision";
+
+const ZONE_PAGE: &str = "
+    SELECT z.name, z.type AS record_type, z.revision, z.ttl, z.record_values, f.floor, f.drawn
+    FROM (SELECT floor, (SELECT last_value FROM zone_revisions) AS drawn FROM feed_floors WHERE feed = 'zone') f
+    LEFT JOIN (SELECT * FROM zone_records WHERE revision > $1 ORDER BY revision LIMIT $2) z ON true
+    ORDER BY z.revision";
+
+#[derive(Debug, FromQueryResult)]
+struct EdgeRow {
+    name: Option<String>,
+    kind: Option<String>,
+    revision: Option<i64>,
+    tenant_id: Option<Uuid>,
+    domain_id: Option<Uuid>,
+    version_id: Option<Uuid>,
+    certificate_id: Option<Uuid>,
+    challenge: Option<Json>,
+    mode: Option<String>,
+    max_age: Option<i32>,
+    policy_text: Option<String>,
+    chain: Option<Vec<u8>>,
+    sealed_key: Option<Vec<u8>>,
+    not_after: Option<Timestamp>,
+    floor: i64,
+    drawn: i64,
+}
+
+#[derive(Debug, FromQueryResult)]
+struct ZonePageRow {
+    name: Option<String>,
+    record_type: Option<String>,
+    revision: Option<i64>,
+    ttl: Option<i64>,
+    record_values: Option<Json>,
+    floor: i64,
+    drawn: i64,
+}
+
+impl Store {
+    /// What has changed for the edges after a position, in order; at most 1,000 changes.
+    ///
+    /// A reader that is ahead of the feed (the database was restored from a backup) is told a floor above itself, so
+    /// that it begins again.
+    pub async fn edge_changes(&self, after: Revision, limit: u32) -> Result<Page<EdgeChange>, StoreError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let values = vec![revision_column(after).into(), i64::from(limit).into()];
+        let rows = sql::all::<EdgeRow>(self.db(), EDGE_PAGE, values).await?;
+        let marks = rows.first().map(|row| (row.floor, row.drawn));
+        let changes = rows.into_iter().filter_map(|row| edge_change(row).transpose()).collect::<Result<_, _>>()?;
+        page("edge_entries", changes, |change: &EdgeChange| change.revision, marks, after, limit)
+    }
+
+    /// What has changed for the nameservers after a position, in order; at most 1,000 changes. Readers ahead of the
+    /// feed begin again, as with [`Self::edge_changes`].
+    pub async fn zone_changes(&self, after: Revision, limit: u32) -> Result<Page<ZoneChange>, StoreError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let values = vec![revision_column(after).into(), i64::from(limit).into()];
+        let rows = sql::all::<ZonePageRow>(self.db(), ZONE_PAGE, values).await?;
+        let marks = rows.first().map(|row| (row.floor, row.drawn));
+        let changes = rows.into_iter().filter_map(|row| zone_change(row).transpose()).collect::<Result<_, _>>()?;
+        page("zone_records", changes, |change: &ZoneChange| change.revision, marks, after, limit)
+    }
+}
+
+/// `marks`: the floor, and the highest revision that was ever drawn.
+fn page<T>(
+    table: &'static str,
+    changes: Vec<T>,
+    revision: impl Fn(&T) -> Revision,
+    marks: Option<(i64, i64)>,
+    after: Revision,
+    limit: u32,
+) -> Result<Page<T>, StoreError> {
+    let (floor, drawn) = marks.ok_or(StoreError::NotFound)?;
+    let floor = number(table, "floor", "feed_floors", floor)?;
+    let drawn = number(table, "revision", "last drawn", drawn)?;
+    let ahead = after > drawn;
+    Ok(Page {
+        position: changes.last().map_or(after, revision),
+        more: u32::try_from(changes.len()).is_ok_and(|length| length >= limit),
+        floor: if ahead { Revision::new(after.number().saturating_add(1)) } else { floor },
+        changes,
+    })
+}
+
+fn number(table: &'static str, column: &'static str, row: &str, number: i64) -> Result<Revision, StoreError> {
+    let number = u64::try_from(number).map_err(|error| StoreError::unreadable(table, column, row, error))?;
+    Ok(Revision::new(number))
+}
+
+/// Why a row of a feed says nothing.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error("the row names something that is not there")]
+    Dangling,
+    #[error("unknown word {0:?}")]
+    Word(String),
+}
+
+/// None for the row that a page without changes has.
+fn edge_change(row: EdgeRow) -> Result<Option<EdgeChange>, StoreError> {
+    const TABLE: &str = "edge_entries";
+    let (Some(name), Some(kind), Some(revision)) = (&row.name, &row.kind, row.revision) else { return Ok(None) };
+    let domain = MailDomain::from_stored(name).map_err(|error| StoreError::unreadable(TABLE, "name", name, error))?;
+    let revision = number(TABLE, "revision", name, revision)?;
+    let entry = match kind.as_str() {
+        "host" if row.version_id.is_none() => EdgeEntry::HostGone,
+        "challenge" => match row.challenge {
+            None => EdgeEntry::ChallengeGone,
+            Some(challenge) => EdgeEntry::Challenge(
+                serde_json::from_value(challenge)
+                    .map_err(|error| StoreError::unreadable(TABLE, "challenge", name, error))?,
+            ),
+        },
+        "host" => {
+            let name = name.clone();
+            let content = host_content(row, &name)?;
+            EdgeEntry::Host(Box::new(content.ok_or_else(|| dangling(&name))?))
+        }
+        other => return Err(StoreError::unreadable(TABLE, "kind", name, Unfit::Word(other.to_owned()))),
+    };
+    Ok(Some(EdgeChange { revision, domain, entry }))
+}
+
+fn dangling(name: &str) -> StoreError {
+    StoreError::unreadable("edge_entries", "version_id", name, Unfit::Dangling)
+}
+
+fn host_content(row: EdgeRow, name: &str) -> Result<Option<HostContent>, StoreError> {
+    let (Some(version_id), Some(mode), Some(max_age), Some(policy_text)) =
+        (row.version_id, row.mode, row.max_age, row.policy_text)
+    else {
+        return Ok(None);
+    };
+    let (Some(certificate_id), Some(chain), Some(sealed_key), Some(not_after)) =
+        (row.certificate_id, row.chain, row.sealed_key, row.not_after)
+    else {
+        return Ok(None);
+    };
+    let (Some(tenant_id), Some(domain_id)) = (row.tenant_id, row.domain_id) else { return Ok(None) };
+    Ok(Some(HostContent {
+        tenant_id: TenantId::from_uuid(tenant_id),
+        domain_id: DomainId::from_uuid(domain_id),
+        version_id: PolicyVersionId::from_uuid(version_id),
+        mode: mode.parse::<Mode>().map_err(|error| StoreError::unreadable("policy_versions", "mode", name, error))?,
+        max_age: u32::try_from(max_age)
+            .map_err(|error| StoreError::unreadable("policy_versions", "max_age", name, error))?,
+        policy_text,
+        certificate_id: CertificateId::from_uuid(certificate_id),
+        chain: der::split(&chain).map_err(|error| StoreError::unreadable("certificates", "chain", name, error))?,
+        sealed_key,
+        not_after,
+    }))
+}
+
+fn zone_change(row: ZonePageRow) -> Result<Option<ZoneChange>, StoreError> {
+    const TABLE: &str = "zone_records";
+    let (Some(name), Some(record_type), Some(revision)) = (row.name, row.record_type, row.revision) else {
+        return Ok(None);
+    };
+    if record_type != zone::type_word(RecordType::Txt) {
+        return Err(StoreError::unreadable(TABLE, "type", name, Unfit::Word(record_type)));
+    }
+    Ok(Some(ZoneChange {
+        revision: number(TABLE, "revision", &name, revision)?,
+        set: zone::set(&name, row.ttl, row.record_values)?,
+        record_type: RecordType::Txt,
+        name,
+    }))
+}

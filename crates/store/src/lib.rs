@@ -1,0 +1,47 @@
+//! What mtasts remembers: repositories over Postgres, tenant transactions under row-level security, the change feeds,
+//! and leases with fencing tokens.
+
+mod audit;
+mod budget;
+mod config;
+mod der;
+mod domain;
+mod domain_rows;
+mod entity;
+mod error;
+mod feed;
+mod host;
+mod idempotency;
+mod lease;
+mod lease_tx;
+mod ledger;
+mod migrate;
+mod new_version;
+mod node;
+mod nudge;
+mod order;
+mod schedule;
+mod sql;
+mod store;
+mod stored;
+mod tenancy;
+mod tenant_tx;
+mod version;
+mod zone;
+
+pub use audit::{Actor, ActorKind, AuditEvent};
+pub use config::{Role, StoreConfig};
+pub use domain::{CertificateSummary, DomainFilter, DomainState, DomainView, NewDomain};
+pub use error::StoreError;
+pub use idempotency::Idempotency;
+pub use lease::{DomainSettings, Lease};
+pub use lease_tx::{HostTaken, LeaseTx};
+pub use migrate::{MigrationReport, migrate, newest_migration};
+pub use node::NodeKind;
+pub use nudge::{Channel, NudgeReceiver};
+pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
+pub use store::Store;
+pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
+pub use tenant_tx::TenantTx;
+pub use version::{NewVersion, PolicyVersion, SetPolicy, VersionReason};
+pub use zone::ZoneWrite;

@@ -1,0 +1,86 @@
+//! Bringing the database to the schema of this version.
+
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
+use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::StoreError;
+
+/// The migrations, in order. Each runs in a transaction of its own. There is no way back but a later migration.
+const MIGRATIONS: [SqlFile; 3] = [
+    SqlFile { name: "0001_roles", sql: include_str!("../../../migrations/0001_roles.sql") },
+    SqlFile { name: "0002_tables", sql: include_str!("../../../migrations/0002_tables.sql") },
+    SqlFile { name: "0003_security", sql: include_str!("../../../migrations/0003_security.sql") },
+];
+
+/// What a migration did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationReport {
+    /// The migrations that were applied, in order. Empty when there was nothing to do.
+    pub applied: Vec<String>,
+    /// The newest migration that is applied now.
+    pub version: String,
+}
+
+/// The newest migration that this version of the service knows; compare with [`crate::Store::schema_version`].
+pub fn newest_migration() -> &'static str {
+    MIGRATIONS.last().map_or("", |file| file.name)
+}
+
+/// Applies what is missing, as the owner of the database. Runs that come at the same time wait for each other.
+pub async fn migrate(owner_url: &SecretString) -> Result<MigrationReport, StoreError> {
+    let url = owner_url.expose_secret();
+    // The parser's error may repeat a piece of the URL, password and all.
+    url.parse::<sqlx::postgres::PgConnectOptions>().map_err(|_| StoreError::BadUrl { what: "database" })?;
+    let mut options = ConnectOptions::new(url);
+    // One connection, so that the session that holds the lock is the one that migrates.
+    options.max_connections(1).sqlx_logging(false).map_sqlx_postgres_opts(|url| {
+        url.application_name("mtasts migrate").options([("lock_timeout", "60s"), ("statement_timeout", "0")])
+    });
+    let db = Database::connect(options).await?;
+    let outcome = migrate_alone(&db).await;
+    let closed = db.close().await;
+    let report = outcome?;
+    closed?;
+    Ok(report)
+}
+
+/// Under a lock that ends with the session.
+async fn migrate_alone(db: &DatabaseConnection) -> Result<MigrationReport, StoreError> {
+    db.execute_unprepared("SELECT pg_advisory_lock(1836344435, 0)").await?;
+    let pending = Migrator::get_pending_migrations(db).await?;
+    let applied = pending.iter().map(|migration| migration.name().to_owned()).collect();
+    Migrator::up(db, None).await?;
+    // Every role may ask which schema it meets.
+    db.execute_unprepared("GRANT SELECT ON seaql_migrations TO mtasts_api, mtasts_worker, mtasts_edge, mtasts_intake")
+        .await?;
+    Ok(MigrationReport { applied, version: newest_migration().to_owned() })
+}
+
+struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        MIGRATIONS.into_iter().map(|file| Box::new(file) as Box<dyn MigrationTrait>).collect()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SqlFile {
+    name: &'static str,
+    sql: &'static str,
+}
+
+impl MigrationName for SqlFile {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+#[sea_orm_migration::async_trait::async_trait]
+impl MigrationTrait for SqlFile {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(self.sql).await?;
+        Ok(())
+    }
+}

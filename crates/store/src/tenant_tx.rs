@@ -1,0 +1,128 @@
+//! One transaction in which nothing but one tenant's rows can be seen or written (invariant 8).
+
+mod domains;
+mod idempotency;
+mod keys;
+mod policies;
+mod withdrawal;
+
+use std::collections::BTreeSet;
+
+pub(crate) use idempotency::IDEMPOTENCY_KEPT;
+use mtasts_model::{AuditEventId, DomainId, TenantId, Timestamp};
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::{
+    Actor, AuditEvent, Channel, DomainState, Store, StoreError, audit,
+    entity::audit_event,
+    new_version::Target,
+    nudge, schedule,
+    sql::{self, MAX_LIST},
+    stored::At,
+};
+
+/// A tenant's transaction. Dropped, it is rolled back.
+pub struct TenantTx {
+    store: Store,
+    tx: DatabaseTransaction,
+    tenant: TenantId,
+    /// Who is to be nudged by the commit.
+    nudges: BTreeSet<Channel>,
+    /// The key that was found fresh, and of which request, when.
+    idempotent: Option<idempotency::Begun>,
+}
+
+impl std::fmt::Debug for TenantTx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TenantTx").field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}
+
+/// A domain whose row is locked until the transaction ends.
+#[derive(Debug, FromQueryResult)]
+struct LockedDomain {
+    id: Uuid,
+    name: String,
+    state: String,
+    version_id: Option<Uuid>,
+    report_uris: Json,
+}
+
+impl LockedDomain {
+    fn state(&self) -> Result<DomainState, StoreError> {
+        At { table: "domains", row: self.id }.state(&self.state)
+    }
+
+    /// Whether its policy may still be changed.
+    fn is_kept(&self) -> Result<bool, StoreError> {
+        Ok(matches!(self.state()?, DomainState::Pending | DomainState::Active))
+    }
+
+    fn target(&self, tenant: TenantId) -> Target<'_> {
+        Target { domain: DomainId::from_uuid(self.id), tenant, name: &self.name, newest: self.version_id }
+    }
+}
+
+impl TenantTx {
+    pub(crate) async fn begin(store: Store, tenant: TenantId) -> Result<Self, StoreError> {
+        let tx = store.begin().await?;
+        // The tenant for this transaction only: a setting of the session would leak through the pool. The role again,
+        // because row-level security must hold even if the pool was opened as somebody else.
+        let set = "SELECT set_config('role', 'mtasts_api', true), set_config('app.tenant', $1, true)";
+        sql::execute(&tx, set, vec![tenant.as_uuid().to_string().into()]).await?;
+        Ok(Self { store, tx, tenant, nudges: BTreeSet::new(), idempotent: None })
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// The audit log, oldest first, at most 200.
+    pub async fn audit_events(&self, after: Option<AuditEventId>, limit: u32) -> Result<Vec<AuditEvent>, StoreError> {
+        let mut query = audit_event::Entity::find()
+            .filter(audit_event::Column::TenantId.eq(self.tenant.as_uuid()))
+            .order_by_asc(audit_event::Column::Id)
+            .limit(u64::from(limit.min(MAX_LIST)));
+        if let Some(after) = after {
+            query = query.filter(audit_event::Column::Id.gt(after.as_uuid()));
+        }
+        Ok(query.all(&self.tx).await?.into_iter().map(AuditEvent::from).collect())
+    }
+
+    /// Commits, and nudges whoever follows what changed.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        nudge::notify(&self.tx, &self.nudges).await?;
+        self.tx.commit().await?;
+        self.store.nudge_source().publish(&self.nudges);
+        Ok(())
+    }
+
+    /// Locks a domain against the worker and other requests. The schedule first, as a worker's transaction does.
+    async fn lock(&self, id: DomainId) -> Result<LockedDomain, StoreError> {
+        let sql = "SELECT d.id, d.name, d.state, d.version_id, d.report_uris
+            FROM domain_schedule s JOIN domains d ON d.id = s.domain_id
+            WHERE s.domain_id = $1 FOR NO KEY UPDATE OF s, d";
+        sql::one(&self.tx, sql, vec![id.as_uuid().into()]).await?.ok_or(StoreError::NotFound)
+    }
+
+    async fn wake(&mut self, id: DomainId, now: Timestamp) -> Result<(), StoreError> {
+        self.nudges.insert(Channel::Worker);
+        schedule::wake(&self.tx, id, now).await
+    }
+
+    async fn audit(
+        &self,
+        by: &Actor,
+        action: &str,
+        object: String,
+        (before, after): (Option<Json>, Option<Json>),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        audit::record(&self.tx, by, audit::Entry { tenant: self.tenant, action, object, before, after }, now).await
+    }
+}

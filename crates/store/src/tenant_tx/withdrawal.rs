@@ -1,0 +1,78 @@
+//! Taking a domain back (RFC 8461 §8.3, invariant 5).
+
+use mtasts_model::{DomainId, PolicyVersionId, Timestamp};
+use serde_json::json;
+
+use super::{LockedDomain, TenantTx, policies::described};
+use crate::{
+    Actor, Channel, DomainState, DomainView, NewVersion, PolicyVersion, StoreError, host, new_version, schedule, sql,
+};
+
+impl TenantTx {
+    /// Asks for a safe removal: `none` becomes the newest version, and is served until no sender can need another. A
+    /// domain that the edges never had is gone at once. Asking again changes nothing.
+    pub async fn request_withdrawal(
+        &mut self,
+        id: DomainId,
+        none: NewVersion,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<DomainView, StoreError> {
+        let domain = self.lock(id).await?;
+        if !domain.is_kept()? {
+            return self.existing(id).await;
+        }
+        let (state, after) = if self.was_ever_fed(id).await? {
+            let version = self.make_none(&domain, none, by, now).await?;
+            self.nudge_domain(id, now).await?;
+            (DomainState::Withdrawing, json!({ "state": "withdrawing", "version": described(&version) }))
+        } else {
+            self.drop_everything(&domain, now).await?;
+            (DomainState::Gone, json!({ "state": "gone" }))
+        };
+        let set = "UPDATE domains SET state = $1, withdraw_requested_at = $2 WHERE id = $3";
+        sql::execute(&self.tx, set, vec![state.as_str().into(), now.into(), id.as_uuid().into()]).await?;
+        let before = json!({ "state": domain.state });
+        self.audit(by, "domain.withdraw", id.to_string(), (Some(before), Some(after)), now).await?;
+        self.existing(id).await
+    }
+
+    /// Whether an edge can ever have served a version.
+    async fn was_ever_fed(&self, id: DomainId) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 AS fed FROM policy_versions WHERE domain_id = $1 AND fed_at IS NOT NULL LIMIT 1";
+        Ok(sql::row(&self.tx, sql, vec![id.as_uuid().into()]).await?.is_some())
+    }
+
+    async fn make_none(
+        &mut self,
+        domain: &LockedDomain,
+        none: NewVersion,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<PolicyVersion, StoreError> {
+        let newest = new_version::newest(&self.tx, domain.version_id).await?.map(PolicyVersion::try_from).transpose()?;
+        if let Some(newest) = newest.filter(|newest| newest.policy == none.policy) {
+            return Ok(newest);
+        }
+        let made = new_version::make(&self.tx, domain.target(self.tenant), none, by, now).await?;
+        if made.fed {
+            self.nudges.insert(Channel::Edge);
+        }
+        Ok(made.version)
+    }
+
+    /// Nothing was ever served: close what was begun. The place in the feed, if it was taken, holds nothing, and
+    /// falls to whoever takes it next.
+    async fn drop_everything(&mut self, domain: &LockedDomain, now: Timestamp) -> Result<(), StoreError> {
+        let id = DomainId::from_uuid(domain.id);
+        let close = "UPDATE acme_orders SET closed_at = $1, problem = 'withdrawn' WHERE domain_id = $2
+            AND closed_at IS NULL";
+        sql::execute(&self.tx, close, vec![now.into(), domain.id.into()]).await?;
+        schedule::rest(&self.tx, id).await?;
+        if let Some(version) = domain.version_id {
+            new_version::superseded(&self.tx, PolicyVersionId::from_uuid(version), now).await?;
+        }
+        self.nudges.insert(Channel::Edge);
+        host::remove_challenge(&self.tx, &domain.name, host::ChallengeOf::Domain(id), now).await
+    }
+}

@@ -1,0 +1,19 @@
+//! The store against a real Postgres, as the roles that the processes have: none of them owns a table or is superuser.
+
+mod domains;
+mod facts;
+mod feeds;
+mod fixture;
+mod hosts;
+mod idempotency;
+mod isolation;
+mod leases;
+mod migrations;
+mod nudges;
+mod orders;
+mod outage;
+mod plans;
+mod tenancy;
+mod versions;
+mod withdrawal;
+mod zone;

@@ -1,0 +1,238 @@
+//! No query grows with the number of domains. With tens of thousands of rows, everything that runs often is carried out
+//! as the role that does it, and Postgres' own counters must not show one sequential scan of a table that grows.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::TimeDelta;
+use mtasts_model::{
+    Condition, ConditionKind, DomainId, Mode, NodeId, Revision, Status, SystemEntropy, TenantId, Timestamp,
+    feed::RecordType, lifecycle::StepKind,
+};
+use mtasts_store::{Actor, DomainFilter, DomainState, Lease, NodeKind, Role, Store, VersionReason};
+use mtasts_testkit::wait_until;
+use uuid::Uuid;
+
+use crate::fixture::{Fixture, GRACE, LEASE, policy};
+
+/// Often enough for Postgres to try the generic plan of a prepared statement, which it does from the sixth time on.
+const TIMES: usize = 8;
+
+/// 30,000 domains, two thirds of them one tenant's; every tenth is due, every tenth withdrawing.
+const LOAD: &str = r#"
+    CREATE FUNCTION uid(kind text, i bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
+        AS $$ SELECT (lpad(to_hex(i), 12, '0') || left(md5(kind || i), 20))::uuid $$;
+    CREATE FUNCTION ten(i bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
+        AS $$ SELECT uid('ten', CASE WHEN i % 3 = 0 THEN 2 + i % 500 ELSE 1 END) $$;
+    CREATE TABLE n AS SELECT i::bigint, clock_timestamp() AS at FROM generate_series(1, 30000) i;
+    INSERT INTO tenants SELECT uid('ten', i), 'tenant', NULL, now() FROM generate_series(1, 502) i;
+    INSERT INTO api_keys SELECT uid('key', i), ten(i), 'key', 'p', sha256(i::text::bytea), now() FROM n;
+    INSERT INTO labels SELECT lpad(translate(to_hex(i), '0189', 'ghij'), 26, 'a'), now() FROM n;
+    INSERT INTO domains (id, tenant_id, name, label, state, mx_source, preferred_mode, preferred_max_age, report_uris,
+            created_at, nudged_at, withdraw_requested_at)
+        SELECT uid('dom', i), ten(i), 'd' || i || '.example', lpad(translate(to_hex(i), '0189', 'ghij'), 26, 'a'),
+            (ARRAY['withdrawing', 'gone', 'pending'])[1 + i % 10], 'listed', 'testing', 60, '[]', now(), now(), now()
+        FROM n WHERE i % 10 < 3;
+    INSERT INTO domains (id, tenant_id, name, label, state, mx_source, preferred_mode, preferred_max_age, report_uris,
+            created_at, nudged_at)
+        SELECT uid('dom', i), ten(i), 'd' || i || '.example', lpad(translate(to_hex(i), '0189', 'ghij'), 26, 'a'),
+            'active', 'listed', 'testing', 60, '[]', now(), now()
+        FROM n WHERE i % 10 >= 3;
+    INSERT INTO policy_versions (id, tenant_id, domain_id, seq, policy_id, policy_text, mode, max_age, reason,
+            created_by, created_at, fed_at)
+        SELECT uid('pol', i), ten(i), uid('dom', i), 1, 'p' || i,
+            E'version: STSv1\r\nmode: ' || (ARRAY['testing', 'enforce'])[1 + i % 2]
+                || E'\r\nmx: mx.example.net\r\nmax_age: 60\r\n',
+            (ARRAY['testing', 'enforce'])[1 + i % 2], 60, 'registered', 'worker', now(), now() FROM n;
+    INSERT INTO acme_orders (id, tenant_id, domain_id, issuer, state, since, sealed_key, created_at, closed_at)
+        SELECT uid('ord', i), ten(i), uid('dom', i), 'ca', 'ready', now(), 'k', now(), now() FROM n;
+    INSERT INTO certificates SELECT uid('crt', i), ten(i), uid('dom', i), uid('ord', i), '\x3000', 'k', now(),
+        now() + interval '90 days', '1', 'ca', now() + interval '60 days', NULL, NULL, now(), true FROM n;
+    UPDATE domains d SET version_id = v.id, mode = v.mode, certificate_id = c.id
+        FROM policy_versions v, certificates c WHERE v.domain_id = d.id AND c.domain_id = d.id;
+    INSERT INTO domain_schedule (domain_id, tenant_id, wake_at)
+        SELECT uid('dom', i), ten(i), CASE WHEN i % 10 = 3 THEN timestamptz '2025-01-01' ELSE '2030-01-01' END FROM n;
+    INSERT INTO domain_conditions SELECT uid('dom', i), ten(i), k, (ARRAY['False', 'True', 'True'])[1 + i % 3], 'r',
+        'm', now() FROM n, unnest(ARRAY['Delegated', 'MxReady', 'PolicyLive']) k;
+    INSERT INTO step_failures SELECT uid('dom', i), ten(i), 'probe-mx', 1, now(), 'r', 'm' FROM n;
+    INSERT INTO edge_entries (name, kind, revision, changed_at, domain_id, tenant_id, version_id, certificate_id)
+        SELECT 'd' || i || '.example', 'host', nextval('edge_revisions'), now(), uid('dom', i), ten(i), uid('pol', i),
+            uid('crt', i) FROM n;
+    INSERT INTO zone_records SELECT i || '.sts.example', 'TXT', nextval('zone_revisions'), now(), 60, '["x"]' FROM n;
+    INSERT INTO served_ledger SELECT uid('pol', i), uid('dom', i), ten(i), now(), 1 FROM n;
+    INSERT INTO audit_events SELECT uid('aud', i), ten(i), now(), 'worker', NULL, NULL, 'a', 'o' FROM n;
+    INSERT INTO idempotency_keys SELECT ten(i), 'k' || i, '\x00', 200, '', now() FROM n;
+    INSERT INTO failed_validations SELECT 'd' || i || '.example', now() FROM n;
+    ANALYZE"#;
+
+/// As `uid` in the load.
+async fn uid(fixture: &Fixture, kind: &str, number: u32) -> Uuid {
+    fixture.database.psql(&format!("SELECT uid('{kind}', {number})")).await.trim().parse().unwrap()
+}
+
+/// How often each table that grows was read from one end to the other.
+async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
+    // A session counts for others once it has ended.
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = 'mtasts'";
+    wait_until(Duration::from_secs(10), "all sessions have ended", async || {
+        fixture.database.psql(sessions).await.trim() == "0"
+    })
+    .await;
+    let counters = "SELECT relname, seq_scan FROM pg_stat_user_tables
+        WHERE relname NOT IN ('nodes', 'feed_floors', 'acme_accounts', 'token_buckets', 'seaql_migrations', 'n')";
+    let lines = fixture.database.psql(counters).await;
+    lines
+        .lines()
+        .map(|line| {
+            let (table, scans) = line.split_once('|').unwrap();
+            (table.to_owned(), scans.parse().unwrap())
+        })
+        .collect()
+}
+
+/// What the load has under number 4: an active domain of the first, the largest tenant.
+struct Sample {
+    tenant: TenantId,
+    domain: DomainId,
+    now: Timestamp,
+}
+
+#[tokio::test]
+async fn nothing_that_runs_often_reads_a_table_from_end_to_end() {
+    let fixture = Fixture::new().await;
+    fixture.database.psql(LOAD).await;
+    let sample = Sample {
+        tenant: TenantId::from_uuid(uid(&fixture, "ten", 1).await),
+        domain: DomainId::from_uuid(uid(&fixture, "dom", 4).await),
+        now: fixture.now(),
+    };
+    let before = scans(&fixture).await;
+    // One connection each, which prepares each statement once. None is opened before it is used.
+    let api = fixture.store_of(Role::Api, 1).await;
+    let edge = fixture.store_of(Role::Edge, 1).await;
+    let worker = fixture.store_of(Role::Worker, 1).await;
+    for time in 0..TIMES {
+        reads_of_the_api(&api, &sample).await;
+        writes_of_the_api(&fixture, &api, &sample, time).await;
+    }
+    drop(api);
+    assert_eq!(scans(&fixture).await, before, "the API");
+    for _ in 0..TIMES {
+        all_of_the_edge(&fixture, &edge, &sample).await;
+    }
+    drop(edge);
+    assert_eq!(scans(&fixture).await, before, "the edge");
+    for _ in 0..TIMES {
+        all_of_the_worker(&fixture, &worker, &sample).await;
+    }
+    drop(worker);
+    assert_eq!(scans(&fixture).await, before, "the worker");
+}
+
+async fn reads_of_the_api(api: &Store, sample: &Sample) {
+    let mut hash = [0; 32];
+    hash[0] = 1;
+    api.authenticate(&hash, sample.now).await.unwrap();
+    api.tenant(sample.tenant).await.unwrap().unwrap();
+    let tx = api.tenant_tx(sample.tenant).await.unwrap();
+    let view = tx.domain(sample.domain).await.unwrap().unwrap();
+    tx.domain_by_name(&view.name).await.unwrap().unwrap();
+    tx.versions(sample.domain, None, 50).await.unwrap();
+    tx.list_api_keys(None, 50).await.unwrap();
+    tx.audit_events(None, 50).await.unwrap();
+    let filters = [
+        DomainFilter::default(),
+        DomainFilter { mode: Some(Mode::Enforce), ..DomainFilter::default() },
+        DomainFilter { mode: Some(Mode::None), ..DomainFilter::default() },
+        DomainFilter { state: Some(DomainState::Withdrawing), ..DomainFilter::default() },
+        DomainFilter { state: Some(DomainState::Gone), ..DomainFilter::default() },
+        DomainFilter { condition: Some((ConditionKind::MxReady, Status::True)), ..DomainFilter::default() },
+        DomainFilter { condition: Some((ConditionKind::MxReady, Status::Unknown)), ..DomainFilter::default() },
+        DomainFilter { name_prefix: Some("d1".to_owned()), ..DomainFilter::default() },
+        DomainFilter {
+            condition: Some((ConditionKind::Delegated, Status::True)),
+            mode: Some(Mode::Testing),
+            state: Some(DomainState::Active),
+            ..DomainFilter::default()
+        },
+    ];
+    for filter in filters {
+        tx.list_domains(&filter, None, 50).await.unwrap();
+        tx.list_domains(&filter, Some(sample.domain), 200).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+async fn writes_of_the_api(fixture: &Fixture, api: &Store, sample: &Sample, time: usize) {
+    let actor = Actor::operator();
+    let mut tx = api.tenant_tx(sample.tenant).await.unwrap();
+    let key = format!("new {time}");
+    tx.begin_idempotent(&key, &[1; 32], sample.now).await.unwrap();
+    let max_age = u32::try_from(time).unwrap();
+    let new = fixture.version(policy(Mode::Enforce, &["mx.example.net"], max_age), VersionReason::Changed);
+    tx.set_policy(sample.domain, new, None, &actor, sample.now).await.unwrap();
+    let first = fixture.version(policy(Mode::None, &[], 60), VersionReason::Registered);
+    let new = fixture.new_domain(&format!("new{time}.example"), Some(first));
+    let made = tx.create_domain(new, &actor, sample.now).await.unwrap();
+    tx.request_verify(made.id, &actor, sample.now).await.unwrap();
+    tx.request_withdrawal(made.id, fixture.none(), &actor, sample.now).await.unwrap();
+    tx.finish_idempotent(&key, 200, b"").await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn all_of_the_edge(fixture: &Fixture, edge: &Store, sample: &Sample) {
+    let node = NodeId::draw(sample.now, &SystemEntropy);
+    edge.register_node(node, NodeKind::Edge, "an edge", sample.now, LEASE).await.unwrap();
+    for after in [0, 15_000, 29_990, 40_000] {
+        edge.edge_changes(Revision::new(after), 500).await.unwrap();
+        edge.zone_changes(Revision::new(after), 500).await.unwrap();
+    }
+    let version = mtasts_model::PolicyVersionId::from_uuid(uid(fixture, "pol", 4).await);
+    let line = mtasts_model::feed::ServedLine {
+        tenant_id: sample.tenant,
+        domain_id: sample.domain,
+        version_id: version,
+        last_served_at: sample.now,
+        requests: 3,
+    };
+    edge.flush_served(&[line], Some(sample.now), node).await.unwrap();
+    edge.acknowledge(node, Revision::new(1), sample.now, LEASE).await.unwrap();
+}
+
+async fn all_of_the_worker(fixture: &Fixture, worker: &Store, sample: &Sample) {
+    worker.next_due_at().await.unwrap();
+    let claimed = worker.claim_due("w", 20, LEASE, sample.now).await.unwrap();
+    assert_eq!(claimed.len(), 20);
+    work(fixture, worker, &claimed[0], sample.now).await;
+    worker.zone_read("77.sts.example", RecordType::Txt).await.unwrap().unwrap();
+    worker.prune_tombstones(TimeDelta::days(1), sample.now).await.unwrap();
+    worker.prune_expired(sample.now).await.unwrap();
+}
+
+async fn work(fixture: &Fixture, worker: &Store, lease: &Lease, now: Timestamp) {
+    let facts = worker.facts(lease, now, GRACE).await.unwrap();
+    worker.domain_settings(lease).await.unwrap();
+    let (version, certificate) = (facts.version.unwrap().id, facts.certificate.unwrap().id);
+    worker.certificate(lease, certificate).await.unwrap().unwrap();
+    let order = mtasts_model::OrderId::draw(now, &SystemEntropy);
+    let mut tx = worker.lease_tx(lease, now).await.unwrap();
+    tx.serve_host(version, certificate).await.unwrap();
+    tx.draft_order(order, "ca", b"k").await.unwrap();
+    tx.order_failed(order, "no", true).await.unwrap();
+    tx.version_served(version).await.unwrap();
+    tx.records_written(version).await.unwrap();
+    tx.records_confirmed(version, &[]).await.unwrap();
+    tx.step_failed(StepKind::ProbeMx, "R", "m", None).await.unwrap();
+    tx.step_succeeded(StepKind::ProbeMx).await.unwrap();
+    tx.release_host().await.unwrap();
+    tx.take_host().await.unwrap();
+    let new = fixture.certificate();
+    let order = mtasts_model::OrderId::draw(now, &SystemEntropy);
+    tx.draft_order(order, "ca", b"k").await.unwrap();
+    let certificate = new.id;
+    tx.certificate_issued(order, new).await.unwrap();
+    tx.serve_host(version, certificate).await.unwrap();
+    let condition = Condition::new(ConditionKind::MxReady, Status::True, "R", "m", now);
+    tx.settle(&[condition], Some(now + TimeDelta::days(1)), true).await.unwrap();
+    tx.commit().await.unwrap();
+}
