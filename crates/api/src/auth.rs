@@ -1,0 +1,209 @@
+//! Who is calling. The middleware finds out once; handlers get it by [`Operator`] or [`TenantScope`], and cannot reach
+//! a tenant's data without one of them.
+
+use std::future::{Ready, ready};
+
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest,
+    body::{EitherBody, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    http::header::{self, HeaderValue},
+    middleware::Next,
+    web::Data,
+};
+use mtasts_model::{ApiKeyId, TenantId, Timestamp};
+use mtasts_store::{Actor, TenantTx};
+use secrecy::SecretString;
+
+use crate::{
+    observe::{RequestId, Subject},
+    problem::{Problem, ProblemKind},
+    state::State,
+    token::ApiKeySecret,
+};
+
+/// What the credential says.
+#[derive(Clone)]
+enum Caller {
+    /// None, or none that is valid.
+    Unknown { given: bool },
+    /// The operator token.
+    Operator { credential: SecretString },
+    /// A tenant's API key.
+    Tenant { tenant_id: TenantId, key_id: ApiKeyId, credential: SecretString },
+}
+
+/// Looks at `Authorization`, once for each request under `/v1`.
+pub(crate) async fn authenticate<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+    match caller(&request).await {
+        Ok(caller) => {
+            if let Caller::Tenant { tenant_id, .. } = &caller {
+                Subject::of(&request).set_tenant(*tenant_id);
+            }
+            request.extensions_mut().insert(caller);
+            next.call(request).await.map(ServiceResponse::map_into_left_body)
+        }
+        Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
+    }
+}
+
+async fn caller(request: &ServiceRequest) -> Result<Caller, Problem> {
+    let Some(value) = request.headers().get(header::AUTHORIZATION) else {
+        return Ok(Caller::Unknown { given: false });
+    };
+    let unknown = Caller::Unknown { given: true };
+    // The scheme's name is case-insensitive (RFC 9110 §11.1).
+    let Some((scheme, token)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
+        return Ok(unknown);
+    };
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Ok(unknown);
+    }
+    let state = state(request.request())?;
+    if state.is_operator(token) {
+        return Ok(Caller::Operator { credential: token.into() });
+    }
+    let Some(secret) = ApiKeySecret::parse(token) else { return Ok(unknown) };
+    Ok(match state.store.authenticate(&secret.hash(), state.now()).await? {
+        Some(key) => Caller::Tenant { tenant_id: key.tenant_id, key_id: key.key_id, credential: token.into() },
+        None => unknown,
+    })
+}
+
+/// A call by the operator.
+pub(crate) struct Operator {
+    state: Data<State>,
+    request_id: RequestId,
+    credential: SecretString,
+    source: Option<std::net::IpAddr>,
+}
+
+/// A call by a tenant, and the only way to its data.
+pub(crate) struct TenantScope {
+    state: Data<State>,
+    request_id: RequestId,
+    tenant_id: TenantId,
+    key_id: ApiKeyId,
+    credential: SecretString,
+    source: Option<std::net::IpAddr>,
+}
+
+impl Operator {
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(crate) fn credential(&self) -> &SecretString {
+        &self.credential
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.state.now()
+    }
+
+    /// For the audit log.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::operator().by_request(self.source, Some(self.request_id.as_str().to_owned()))
+    }
+
+    /// A transaction within a tenant that exists.
+    pub(crate) async fn begin(&self, tenant_id: TenantId) -> Result<TenantTx, Problem> {
+        let tenant = self.state.store.tenant(tenant_id).await?;
+        tenant.ok_or_else(|| Problem::not_found("tenant"))?;
+        Ok(self.state.store.tenant_tx(tenant_id).await?)
+    }
+}
+
+impl TenantScope {
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(crate) fn tenant_id(&self) -> TenantId {
+        self.tenant_id
+    }
+
+    /// For the audit log.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::api_key(self.key_id).by_request(self.source, Some(self.request_id.as_str().to_owned()))
+    }
+
+    pub(crate) fn credential(&self) -> &SecretString {
+        &self.credential
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.state.now()
+    }
+
+    /// A transaction within the caller's tenant.
+    pub(crate) async fn begin(&self) -> Result<TenantTx, Problem> {
+        Ok(self.state.store.tenant_tx(self.tenant_id).await?)
+    }
+}
+
+impl FromRequest for Operator {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(match request.extensions().get::<Caller>() {
+            Some(Caller::Operator { credential }) => state(request).map(|state| Self {
+                state,
+                request_id: RequestId::of(request),
+                credential: credential.clone(),
+                source: request.peer_addr().map(|address| address.ip()),
+            }),
+            Some(Caller::Tenant { .. }) => Err(Problem::new(
+                ProblemKind::WrongCredential,
+                "This route takes the operator token, not a tenant's API key",
+            )),
+            other => Err(unauthenticated(other)),
+        })
+    }
+}
+
+impl FromRequest for TenantScope {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(match request.extensions().get::<Caller>() {
+            Some(Caller::Tenant { tenant_id, key_id, credential }) => state(request).map(|state| Self {
+                state,
+                request_id: RequestId::of(request),
+                tenant_id: *tenant_id,
+                key_id: *key_id,
+                credential: credential.clone(),
+                source: request.peer_addr().map(|address| address.ip()),
+            }),
+            Some(Caller::Operator { .. }) => Err(Problem::new(
+                ProblemKind::WrongCredential,
+                "This route takes a tenant's API key, not the operator token",
+            )),
+            other => Err(unauthenticated(other)),
+        })
+    }
+}
+
+/// The shared state; that it is absent would be a fault in the wiring.
+pub(crate) fn state(request: &HttpRequest) -> Result<Data<State>, Problem> {
+    request.app_data::<Data<State>>().cloned().ok_or_else(|| Problem::internal("the application state is not wired"))
+}
+
+fn unauthenticated(caller: Option<&Caller>) -> Problem {
+    // RFC 6750 §3.1: no error code where no credential was sent.
+    let (detail, challenge) = match caller {
+        Some(Caller::Unknown { given: true }) => (
+            "The credential is not valid: it is mistyped, expired, revoked or of another service",
+            "Bearer realm=\"mtasts\", error=\"invalid_token\"",
+        ),
+        _ => ("Send `Authorization: Bearer <API key or operator token>`", "Bearer realm=\"mtasts\""),
+    };
+    Problem::new(ProblemKind::Unauthenticated, detail)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}

@@ -1,0 +1,62 @@
+//! What the API needs to know.
+
+use std::{net::SocketAddr, time::Duration};
+
+use mtasts_model::{NameRules, ZoneName};
+use secrecy::SecretString;
+use url::Url;
+
+/// The configuration of the API.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// The service's own zone, under which the customers' CNAMEs point.
+    pub zone: ZoneName,
+    /// Which names may be registered.
+    pub name_rules: NameRules,
+    /// The operator's bearer token: at least [`ApiConfig::MIN_OPERATOR_TOKEN`] octets. Only its hash is kept.
+    pub operator_token: SecretString,
+    /// How callers reach the API: the base of the problem types' URIs.
+    pub public_url: Url,
+    /// The longest body that is read, in octets.
+    pub body_limit: usize,
+    /// How long a request's header may take to arrive.
+    pub header_deadline: Duration,
+    /// How long a request's body may take to arrive.
+    pub body_deadline: Duration,
+    /// How long a whole request may take. Above `body_deadline`.
+    pub request_deadline: Duration,
+    /// How long requests that are under way may go on after the shutdown began.
+    pub drain_deadline: Duration,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    /// Threads that handle requests.
+    pub workers: usize,
+    /// Connections at a time, per worker.
+    pub max_connections: usize,
+}
+
+impl ApiConfig {
+    /// The shortest operator token: one that is drawn at random has 128 bits in 22 characters of base64.
+    pub const MIN_OPERATOR_TOKEN: usize = 20;
+
+    /// A configuration with the defaults for everything that has one.
+    pub fn new(listen: Vec<SocketAddr>, zone: ZoneName, operator_token: SecretString, public_url: Url) -> Self {
+        Self {
+            listen,
+            zone,
+            name_rules: NameRules::strict(),
+            operator_token,
+            public_url,
+            body_limit: 64 * 1024,
+            header_deadline: Duration::from_secs(10),
+            body_deadline: Duration::from_secs(10),
+            request_deadline: Duration::from_secs(20),
+            drain_deadline: Duration::from_secs(20),
+            keep_alive: Duration::from_secs(75),
+            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            max_connections: 10_000,
+        }
+    }
+}

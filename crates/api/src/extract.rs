@@ -1,0 +1,13 @@
+//! What handlers take from a request. Each extractor answers with a problem of its own.
+
+mod conditional;
+mod json;
+mod once;
+mod path;
+mod query;
+
+pub(crate) use conditional::{IfMatch, IfMatchHeader, etag};
+pub(crate) use json::{Json, NoBody};
+pub(crate) use once::{Answer, IdempotencyHeader, IdempotencyKey, Once};
+pub(crate) use path::PathId;
+pub(crate) use query::{Cursor, Page, Query, limit};

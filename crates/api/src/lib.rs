@@ -1,0 +1,24 @@
+//! The REST API of mtasts: what customers and operators call.
+//!
+//! [`Api::bind`] makes the server, [`openapi`] the document that describes it. Errors are RFC 9457 problem details;
+//! the types of problems are in [`ProblemKind`], and are the only place where faults become HTTP statuses.
+
+mod auth;
+mod config;
+mod enforce;
+mod extract;
+mod observe;
+mod openapi;
+mod pages;
+mod problem;
+mod routes;
+mod server;
+mod state;
+mod token;
+mod v1;
+mod warnings;
+
+pub use config::ApiConfig;
+pub use openapi::openapi;
+pub use problem::ProblemKind;
+pub use server::{Api, ApiError, ApiServer};

@@ -1,0 +1,267 @@
+//! The one registry of problem types. Each has a stable slug, and a page under `/problems/<slug>`.
+
+use actix_web::http::StatusCode;
+
+/// A type of problem (RFC 9457 §3.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProblemKind {
+    /// The body is not JSON.
+    MalformedJson,
+    /// Something in path, query or headers.
+    InvalidParameters,
+    /// No or no valid credential.
+    Unauthenticated,
+    /// A valid credential of the wrong kind.
+    WrongCredential,
+    /// No such object, or not the caller's.
+    NotFound,
+    /// No such route.
+    NoSuchRoute,
+    /// The domain has no policy so far.
+    NoPolicyYet,
+    /// The route exists, the method does not.
+    MethodNotAllowed,
+    /// The body came too slowly.
+    BodyTooSlow,
+    /// The tenant has registered this name already.
+    DomainExists,
+    /// Mode `enforce` without proof.
+    EnforceNotProven,
+    /// The domain is being withdrawn, or is gone.
+    DomainWithdrawing,
+    /// Somebody else changed the policy in between.
+    PolicyChanged,
+    /// The first request with this key is not done.
+    IdempotencyInFlight,
+    /// `If-Match` does not match.
+    PreconditionFailed,
+    /// The body is too long.
+    BodyTooLarge,
+    /// Not a media type that is read here.
+    UnsupportedMediaType,
+    /// JSON, but not what the operation takes.
+    InvalidFields,
+    /// The key was used with another body.
+    IdempotencyKeyReused,
+    /// Refused by the HTTP layer.
+    BadRequest,
+    /// A fault of ours.
+    Internal,
+    /// Postgres is away.
+    StoreUnavailable,
+    /// Not done in time.
+    DeadlineExceeded,
+}
+
+impl ProblemKind {
+    /// All of them, by status.
+    pub const ALL: [Self; 23] = [
+        Self::BadRequest,
+        Self::MalformedJson,
+        Self::InvalidParameters,
+        Self::Unauthenticated,
+        Self::WrongCredential,
+        Self::NotFound,
+        Self::NoSuchRoute,
+        Self::NoPolicyYet,
+        Self::MethodNotAllowed,
+        Self::BodyTooSlow,
+        Self::DomainExists,
+        Self::EnforceNotProven,
+        Self::DomainWithdrawing,
+        Self::PolicyChanged,
+        Self::IdempotencyInFlight,
+        Self::PreconditionFailed,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::InvalidFields,
+        Self::IdempotencyKeyReused,
+        Self::Internal,
+        Self::StoreUnavailable,
+        Self::DeadlineExceeded,
+    ];
+
+    /// The last segment of the type URI, and the `code` of the answer. Never changed once released.
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::MalformedJson => "malformed-json",
+            Self::InvalidParameters => "invalid-parameters",
+            Self::Unauthenticated => "unauthenticated",
+            Self::WrongCredential => "wrong-credential",
+            Self::NotFound => "not-found",
+            Self::NoSuchRoute => "no-such-route",
+            Self::NoPolicyYet => "no-policy-yet",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::BodyTooSlow => "body-too-slow",
+            Self::DomainExists => "domain-exists",
+            Self::EnforceNotProven => "enforce-not-proven",
+            Self::DomainWithdrawing => "domain-withdrawing",
+            Self::PolicyChanged => "policy-changed",
+            Self::IdempotencyInFlight => "idempotency-in-flight",
+            Self::PreconditionFailed => "precondition-failed",
+            Self::BodyTooLarge => "body-too-large",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::InvalidFields => "invalid-fields",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::BadRequest => "bad-request",
+            Self::Internal => "internal",
+            Self::StoreUnavailable => "store-unavailable",
+            Self::DeadlineExceeded => "deadline-exceeded",
+        }
+    }
+
+    /// The status that goes with it.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::MalformedJson | Self::InvalidParameters | Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::WrongCredential => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::NoSuchRoute | Self::NoPolicyYet => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::DomainExists
+            | Self::EnforceNotProven
+            | Self::DomainWithdrawing
+            | Self::PolicyChanged
+            | Self::IdempotencyInFlight => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::InvalidFields | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::StoreUnavailable | Self::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The title: the same in every occurrence (RFC 9457 §3.1.3).
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::MalformedJson => "The body is not valid JSON",
+            Self::InvalidParameters => "A parameter is not valid",
+            Self::Unauthenticated => "A valid credential is needed",
+            Self::WrongCredential => "This credential is of the wrong kind",
+            Self::NotFound => "There is no such object",
+            Self::NoSuchRoute => "There is no such route",
+            Self::NoPolicyYet => "The domain has no policy yet",
+            Self::MethodNotAllowed => "This method is not possible here",
+            Self::BodyTooSlow => "The body did not arrive in time",
+            Self::DomainExists => "The domain is registered already",
+            Self::EnforceNotProven => "Enforce is not proven to be safe",
+            Self::DomainWithdrawing => "The domain is being withdrawn",
+            Self::PolicyChanged => "The policy was changed in between",
+            Self::IdempotencyInFlight => "The first request with this key is still running",
+            Self::PreconditionFailed => "The policy is not the expected version",
+            Self::BodyTooLarge => "The body is too large",
+            Self::UnsupportedMediaType => "This media type is not read here",
+            Self::InvalidFields => "A field is not valid",
+            Self::IdempotencyKeyReused => "The idempotency key was used for another request",
+            Self::BadRequest => "The request cannot be understood",
+            Self::Internal => "Something failed on our side",
+            Self::StoreUnavailable => "The service cannot reach its store",
+            Self::DeadlineExceeded => "The request took too long",
+        }
+    }
+
+    /// What its page says: what happened, and what to do.
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::MalformedJson => {
+                "The body could not be parsed as JSON in UTF-8. `detail` names line and column. Correct the body; \
+                 nothing was changed."
+            }
+            Self::InvalidParameters => {
+                "Something in the path, the query or a header is not valid. `errors` has one entry for each, with the \
+                 name of the `parameter`. Unknown query parameters are refused too, so that a misspelt filter never \
+                 looks like one that matches everything."
+            }
+            Self::Unauthenticated => {
+                "Send `Authorization: Bearer <credential>`. The credential is an API key (`mts_live_…`) or, for the \
+                 operator's routes, the operator token. A key that is mistyped, expired or revoked gets this answer \
+                 too."
+            }
+            Self::WrongCredential => {
+                "The credential is valid, but it is not for this route: routes about tenants take the operator token, \
+                 all others take an API key of the tenant."
+            }
+            Self::NotFound => {
+                "There is no object with this id, or it belongs to another tenant. The two are not told apart."
+            }
+            Self::NoSuchRoute => "No operation has this path. The list of all operations is at `/docs/`.",
+            Self::NoPolicyYet => {
+                "The domain was registered with `mx: \"auto\"`, and its MX hosts were not found yet, so there is no \
+                 policy to read or change. Look at the domain's conditions, or set a policy with your own MX patterns \
+                 by `PUT /v1/domains/{domain_id}/policy`."
+            }
+            Self::MethodNotAllowed => "The path exists, and the header `Allow` lists its methods.",
+            Self::BodyTooSlow => "The body was not complete within the deadline. Nothing was changed; send it again.",
+            Self::DomainExists => {
+                "You have registered this name before. `domain_id` and `domain_url` lead to it. A domain that is being \
+                 withdrawn counts too, until it is gone."
+            }
+            Self::EnforceNotProven => {
+                "A policy in mode `enforce` makes senders refuse to deliver to MX hosts that the policy does not cover \
+                 or that fail STARTTLS. So it is accepted only when the latest look at the MX hosts, at most 24 hours \
+                 old, found every one of them covered and passing. `reasons` lists what is missing, by host. Correct \
+                 that and ask for a new look with `POST /v1/domains/{domain_id}/verify`; or, if you know better, send \
+                 `\"force\": true` with a `reason`, which is kept with the version and in the audit log."
+            }
+            Self::DomainWithdrawing => {
+                "The domain was deleted. Mode `none` is served until no sender can hold an older policy, and nothing \
+                 else can be changed until then."
+            }
+            Self::PolicyChanged => {
+                "Between reading and writing somebody else set another policy version. Nothing was changed; read the \
+                 policy and repeat the request."
+            }
+            Self::IdempotencyInFlight => {
+                "A request with the same `Idempotency-Key` is being processed. Repeat it after `Retry-After` seconds \
+                 to get its answer."
+            }
+            Self::PreconditionFailed => {
+                "`If-Match` names another version than the current one, whose id is in `current`. Read the policy, \
+                 decide again, and send its `ETag`."
+            }
+            Self::BodyTooLarge => "The body is longer than `limit` octets. Nothing was changed.",
+            Self::UnsupportedMediaType => "Send JSON with `Content-Type: application/json`, without a content coding.",
+            Self::InvalidFields => {
+                "The body is JSON, but a field is missing, unknown, repeated, or of a wrong type or value. `errors` \
+                 has one entry for each, with a JSON pointer (RFC 6901), a stable code, and what to write instead. \
+                 Nothing was changed."
+            }
+            Self::IdempotencyKeyReused => {
+                "The `Idempotency-Key` was used within the last 24 hours for a request with another path or body. Draw \
+                 a new key for each new request, and repeat a key only with the very same request."
+            }
+            Self::BadRequest => "The request was refused before it reached an operation.",
+            Self::Internal => {
+                "The fault is ours. It is in our log under `request_id`. A repeated request with the same \
+                 `Idempotency-Key` is safe."
+            }
+            Self::StoreUnavailable => {
+                "The database does not answer at the moment. Policies are served on. Repeat the request after \
+                 `Retry-After` seconds, with the same `Idempotency-Key`."
+            }
+            Self::DeadlineExceeded => {
+                "The request was given up after its deadline. It may or may not have taken effect: repeat it with the \
+                 same `Idempotency-Key` after `Retry-After` seconds."
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_registered_once_with_a_slug_of_its_own() {
+        let mut slugs: Vec<_> = ProblemKind::ALL.iter().map(|kind| kind.slug()).collect();
+        slugs.sort_unstable();
+        slugs.dedup();
+        assert_eq!(slugs.len(), ProblemKind::ALL.len());
+        // The enum counts its variants from 0, so that a variant that was left out of ALL shows here.
+        let highest = ProblemKind::ALL.iter().map(|kind| *kind as usize).max().unwrap();
+        assert_eq!(highest, ProblemKind::DeadlineExceeded as usize);
+        assert_eq!(highest + 1, ProblemKind::ALL.len());
+    }
+}

@@ -1,0 +1,185 @@
+//! The listener.
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread,
+};
+
+use actix_web::{
+    App, HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::from_fn,
+    rt::System,
+    web,
+};
+use mtasts_model::{Clock, Entropy};
+use mtasts_store::Store;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+use utoipa_actix_web::AppExt;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::{
+    config::ApiConfig,
+    observe::observe,
+    openapi::{base, openapi},
+    pages, problem,
+    routes::Routes,
+    state::State,
+    v1,
+};
+
+/// Why the API cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No address to listen on.
+    #[error("the API has no address to listen on")]
+    NoAddress,
+    /// A token that can be guessed.
+    #[error("the operator token must have at least {} characters: draw one at random", ApiConfig::MIN_OPERATOR_TOKEN)]
+    WeakOperatorToken,
+    /// The address is taken, not ours, or needs more rights.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The server's thread could not be started, or the server failed.
+    #[error("the API's server failed")]
+    Server(#[source] io::Error),
+    /// The server's thread ended without a word: it panicked.
+    #[error("the API's thread ended unexpectedly")]
+    ThreadLost,
+}
+
+/// The API.
+#[derive(Debug, Clone, Copy)]
+pub struct Api;
+
+impl Api {
+    /// Binds all listeners, so that connections queue from now on. `store` has the role `Api`, and a pool of its own:
+    /// its connections live on the server's threads.
+    pub fn bind(
+        mut config: ApiConfig,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<ApiServer, ApiError> {
+        if config.listen.is_empty() {
+            return Err(ApiError::NoAddress);
+        }
+        let token = config.operator_token.expose_secret();
+        if token.trim().len() < ApiConfig::MIN_OPERATOR_TOKEN {
+            return Err(ApiError::WeakOperatorToken);
+        }
+        let operator_hash = Sha256::digest(token.trim().as_bytes()).into();
+        config.operator_token = String::new().into();
+        let mut listeners = Vec::with_capacity(config.listen.len());
+        for address in config.listen.iter().copied() {
+            let refused = |source| ApiError::Listen { address, source };
+            let listener = TcpListener::bind(address).map_err(refused)?;
+            let local = listener.local_addr().map_err(refused)?;
+            listeners.push((local, listener));
+        }
+        let routes = Routes::of(&openapi());
+        let state = web::Data::new(State { config, store, clock, entropy, routes, operator_hash });
+        Ok(ApiServer { listeners, state })
+    }
+}
+
+/// The API with its listeners bound.
+pub struct ApiServer {
+    listeners: Vec<(SocketAddr, TcpListener)>,
+    state: web::Data<State>,
+}
+
+impl ApiServer {
+    /// Where it listens: with the real port where port 0 was asked for.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|(address, _)| *address).collect()
+    }
+
+    /// Serves until `shutdown` resolves, then drains: no new connections, and requests that are under way end within
+    /// the drain deadline. Runs on threads of its own, so that it may be awaited in any runtime.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ApiError> {
+        let (started, handle) = oneshot::channel::<ServerHandle>();
+        let (ended, mut end) = oneshot::channel::<io::Result<()>>();
+        let serve = move || {
+            let outcome = System::new().block_on(async move {
+                let server = self.build()?;
+                // A receiver that is gone means that `run` was dropped: the server is then stopped by its own drop.
+                let _ = started.send(server.handle());
+                server.await
+            });
+            let _ = ended.send(outcome);
+        };
+        let thread = thread::Builder::new().name("api".to_owned()).spawn(serve).map_err(ApiError::Server)?;
+        let outcome = match handle.await {
+            Ok(handle) => {
+                let guard = StopOnDrop(handle);
+                tokio::select! {
+                    outcome = &mut end => outcome,
+                    () = shutdown => {
+                        tracing::info!("the API drains");
+                        guard.0.stop(true).await;
+                        end.await
+                    }
+                }
+            }
+            Err(_) => end.await,
+        };
+        // The thread has nothing left to do once it has sent its outcome.
+        if outcome.is_ok() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        outcome.map_err(|_| ApiError::ThreadLost)?.map_err(ApiError::Server)
+    }
+
+    fn build(self) -> io::Result<Server> {
+        let state = self.state;
+        let config = state.config.clone();
+        let openapi = openapi();
+        let mut server = HttpServer::new(move || {
+            App::new()
+                .app_data(state.clone())
+                .wrap(from_fn(observe))
+                .into_utoipa_app()
+                .openapi(base())
+                .configure(v1::configure)
+                .into_app()
+                .service(pages::root)
+                .service(pages::docs)
+                .service(problem::pages::index)
+                .service(problem::pages::one)
+                .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi.clone()))
+                .default_service(web::to(pages::fallback))
+        })
+        .workers(config.workers.max(1))
+        .max_connections(config.max_connections)
+        .keep_alive(config.keep_alive)
+        .client_request_timeout(config.header_deadline)
+        .shutdown_timeout(config.drain_deadline.as_secs().max(1))
+        .disable_signals();
+        for (_, listener) in self.listeners {
+            server = server.listen(listener)?;
+        }
+        Ok(server.run())
+    }
+}
+
+/// Stops the server at once when `run` is dropped.
+struct StopOnDrop(ServerHandle);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        // The command is sent when the method is called; to wait for its effect is optional.
+        drop(self.0.stop(false));
+    }
+}

@@ -1,0 +1,39 @@
+//! Version 1 of the API: one file per operation, each with request, response, errors, OpenAPI and handler.
+
+pub(crate) mod api_keys;
+pub(crate) mod domains;
+pub(crate) mod fields;
+pub(crate) mod policy;
+pub(crate) mod tenants;
+
+use actix_web::middleware::from_fn;
+use utoipa_actix_web::{scope::scope, service_config::ServiceConfig};
+
+use crate::auth::authenticate;
+
+/// All operations. `.service()` alone: only that reaches the OpenAPI document.
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    let v1 = scope("/v1")
+        .service(tenants::create::create_tenant)
+        .service(tenants::list::list_tenants)
+        .service(tenants::own::read_own_tenant)
+        .service(tenants::read::read_tenant)
+        .service(tenants::create_api_key::create_tenant_api_key)
+        .service(api_keys::create::create_api_key)
+        .service(api_keys::list::list_api_keys)
+        .service(api_keys::revoke::revoke_api_key)
+        .service(domains::create::create_domain)
+        .service(domains::list::list_domains)
+        .service(domains::read::read_domain)
+        .service(domains::update::update_domain)
+        .service(domains::delete::delete_domain)
+        .service(domains::verify::verify_domain)
+        .service(policy::read::read_policy)
+        .service(policy::replace::replace_policy)
+        .service(policy::patch::patch_policy)
+        .service(policy::mode::set_mode)
+        .service(policy::rollback::roll_back_policy)
+        .service(policy::versions::list_versions)
+        .service(policy::version::read_version);
+    config.service(v1.wrap(from_fn(authenticate)));
+}

@@ -1,0 +1,329 @@
+//! What is shown of a domain.
+
+use chrono::{DateTime, Utc};
+use mtasts_model::{
+    Condition, Delegation, Mode, Policy, ZoneName,
+    label::DelegationPurpose,
+    lifecycle::{CnameSeen, DelegationSeen, MxHostSeen, MxSource},
+};
+use mtasts_store::{CertificateSummary, DomainState, DomainView};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::v1::{
+    fields::{ModeSchema, TlsRpt},
+    policy::PolicyBody,
+};
+
+/// A registered domain.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Domain)]
+pub(crate) struct DomainBody {
+    /// Its id.
+    #[schema(example = "dom_0190c3a0b1c27d3e8f4051627384950a")]
+    id: String,
+    /// The mail domain as A-labels.
+    #[schema(example = "xn--bcher-kva.example")]
+    name: String,
+    /// The mail domain for people.
+    #[schema(example = "bücher.example")]
+    unicode_name: String,
+    /// `pending`: nothing was served yet. `active`. `withdrawing`: deleted, mode `none` is served until no sender can
+    /// hold another policy. `gone`.
+    #[schema(example = "active")]
+    state: &'static str,
+    /// The mode of the policy; before there is one, the mode that it will have.
+    #[schema(value_type = ModeSchema)]
+    mode: Mode,
+    /// Since when.
+    created_at: DateTime<Utc>,
+    /// When somebody last asked to look again.
+    nudged_at: DateTime<Utc>,
+    /// The domain's health. Empty until the service has first looked.
+    conditions: Vec<ConditionBody>,
+    /// The records that hand the names to the service.
+    delegation: DelegationBody,
+    /// The current policy; null until the MX hosts were found.
+    #[schema(required)]
+    policy: Option<PolicyBody>,
+    /// The certificate of the policy host; null until there is one.
+    #[schema(required)]
+    certificate: Option<CertificateBody>,
+    /// The MX hosts.
+    mx: MxBody,
+    /// TLS reporting.
+    tls_rpt: TlsRpt,
+    /// How far the deletion has come; null unless it was asked for.
+    #[schema(required)]
+    withdrawal: Option<WithdrawalBody>,
+}
+
+/// One statement on a domain's health.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Condition)]
+pub(crate) struct ConditionBody {
+    /// `Delegated`, `CertificateReady`, `PolicyLive`, `RecordPublished`, `MxReady` or `ReportsArriving`.
+    #[schema(example = "Delegated")]
+    kind: &'static str,
+    /// `True`, `False` or `Unknown`.
+    #[schema(example = "False")]
+    status: &'static str,
+    /// A stable word for programs.
+    #[schema(example = "CnameMissing")]
+    reason: String,
+    /// A sentence for people: what is so and what to do.
+    message: String,
+    /// Since when the status is what it is.
+    since: DateTime<Utc>,
+}
+
+/// The records that hand the names to the service.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Delegation)]
+pub(crate) struct DelegationBody {
+    /// The CNAMEs to set, once.
+    records: Vec<RecordBody>,
+    /// The same as lines of a zone file.
+    #[schema(example = "mta-sts.example.com. 3600 IN CNAME 4xk7n2d3e5pzk7qn2wq4lq3m6y.edge.sts.example.net.\n")]
+    zone_file: String,
+    /// When the records were last looked at; null until they were.
+    #[schema(required)]
+    checked_at: Option<DateTime<Utc>>,
+}
+
+/// One CNAME.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DelegationRecord)]
+pub(crate) struct RecordBody {
+    /// `policy-host`, `sts-record`, `tls-rpt-record` or `acme-challenge`.
+    #[schema(example = "policy-host")]
+    purpose: &'static str,
+    /// `CNAME`.
+    #[schema(example = "CNAME")]
+    r#type: &'static str,
+    /// The name in your zone.
+    #[schema(example = "mta-sts.example.com")]
+    name: String,
+    /// Where it is to lead.
+    #[schema(example = "4xk7n2d3e5pzk7qn2wq4lq3m6y.edge.sts.example.net")]
+    target: String,
+    /// False for those that only some need.
+    required: bool,
+    /// What was last seen in DNS: `ours`, `missing`, `other-label` or `elsewhere`; null until it was looked at.
+    #[schema(required, example = "ours")]
+    seen: Option<&'static str>,
+    /// Where it leads instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen_target: Option<String>,
+}
+
+/// The certificate of the policy host.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Certificate)]
+pub(crate) struct CertificateBody {
+    /// Valid from.
+    not_before: DateTime<Utc>,
+    /// Valid until. It is renewed well before.
+    not_after: DateTime<Utc>,
+    /// Serial number in hexadecimal.
+    #[schema(example = "03a1f7")]
+    serial: String,
+    /// Who issued it.
+    #[schema(example = "CN=Example CA")]
+    issuer: String,
+}
+
+/// The MX hosts.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Mx)]
+pub(crate) struct MxBody {
+    /// Who chooses the patterns: `auto` (the hosts that were found at registration) or `listed`.
+    #[schema(example = "auto")]
+    source: &'static str,
+    /// The hosts as a sender sees them, in order of preference.
+    hosts: Vec<MxHostBody>,
+    /// When they were last looked at; null until they were.
+    #[schema(required)]
+    checked_at: Option<DateTime<Utc>>,
+}
+
+/// One MX host as a sender sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MxHost)]
+pub(crate) struct MxHostBody {
+    /// The host.
+    #[schema(example = "mx1.example.com")]
+    host: String,
+    /// The MX preference.
+    #[schema(example = 10)]
+    preference: u16,
+    /// Whether STARTTLS with a valid certificate works on every address.
+    ready: bool,
+    /// Whether the current policy covers it; null where there is none.
+    #[schema(required)]
+    covered: Option<bool>,
+    /// What is wrong.
+    #[schema(required)]
+    failure: Option<MxFailureBody>,
+}
+
+/// Why an MX host would fail a sender that enforces.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MxFailure)]
+pub(crate) struct MxFailureBody {
+    /// A stable word for programs (RFC 8460 §4.3 where it has one).
+    #[schema(example = "starttls-not-supported")]
+    code: String,
+    /// A sentence for people.
+    message: String,
+}
+
+/// How far a deletion has come.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Withdrawal)]
+pub(crate) struct WithdrawalBody {
+    /// When it was asked for.
+    requested_at: DateTime<Utc>,
+    /// Until when some sender may hold a policy that needs the domain, as far as is known; later reports of the edges
+    /// can move it. Null while nothing is known, or nothing needs it.
+    #[schema(required)]
+    safe_to_remove_at: Option<DateTime<Utc>>,
+    /// Whether the records can be removed from your zone now.
+    safe_now: bool,
+    /// The records to remove from your zone, but only once it is safe.
+    remove_records: Vec<String>,
+    /// What to do, for people.
+    message: String,
+}
+
+impl DomainBody {
+    pub(crate) fn of(view: DomainView, zone: &ZoneName) -> Self {
+        let policy = view.version.as_ref().map(|version| &version.policy);
+        Self {
+            id: view.id.to_string(),
+            name: view.name.to_string(),
+            unicode_name: view.name.unicode(),
+            state: view.state.as_str(),
+            mode: policy.map_or(view.preferred_mode, Policy::mode),
+            created_at: view.created_at,
+            nudged_at: view.nudged_at,
+            delegation: DelegationBody::of(&view, zone),
+            mx: MxBody::of(&view, policy),
+            withdrawal: WithdrawalBody::of(&view, zone),
+            policy: view.version.as_ref().map(|version| PolicyBody::of(version, view.mx_seen.as_ref())),
+            tls_rpt: TlsRpt { rua: view.report_uris.iter().map(|uri| uri.as_str().to_owned()).collect() },
+            conditions: view.conditions.into_iter().map(ConditionBody::from).collect(),
+            certificate: view.certificate.map(CertificateBody::from),
+        }
+    }
+}
+
+impl From<Condition> for ConditionBody {
+    fn from(condition: Condition) -> Self {
+        Self {
+            kind: condition.kind.as_str(),
+            status: super::list::status_word(condition.status),
+            reason: condition.reason,
+            message: condition.message,
+            since: condition.since,
+        }
+    }
+}
+
+impl From<CertificateSummary> for CertificateBody {
+    fn from(certificate: CertificateSummary) -> Self {
+        Self {
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            serial: certificate.serial,
+            issuer: certificate.issuer,
+        }
+    }
+}
+
+impl DelegationBody {
+    fn of(view: &DomainView, zone: &ZoneName) -> Self {
+        let delegation = Delegation::new(&view.name, &view.label, zone);
+        let seen = view.delegation_seen.as_ref();
+        let records = delegation.records().into_iter().map(|record| {
+            let (word, target) = seen.map(|seen| what_was_seen(seen, record.purpose)).unzip();
+            RecordBody {
+                purpose: record.purpose.as_str(),
+                r#type: "CNAME",
+                name: record.name,
+                target: record.target,
+                required: record.required,
+                seen: word,
+                seen_target: target.flatten(),
+            }
+        });
+        Self { records: records.collect(), zone_file: delegation.zone_file(), checked_at: seen.map(|seen| seen.at) }
+    }
+}
+
+fn what_was_seen(seen: &DelegationSeen, purpose: DelegationPurpose) -> (&'static str, Option<String>) {
+    let cname = match purpose {
+        DelegationPurpose::PolicyHost => &seen.policy_host,
+        DelegationPurpose::StsRecord => &seen.sts_record,
+        DelegationPurpose::TlsRptRecord => &seen.tls_rpt_record,
+        DelegationPurpose::AcmeChallenge => &seen.acme_challenge,
+    };
+    match cname {
+        CnameSeen::Ours => ("ours", None),
+        CnameSeen::Missing => ("missing", None),
+        // Whose label it is stays untold: it may be another tenant's.
+        CnameSeen::OtherLabel { .. } => ("other-label", None),
+        CnameSeen::Elsewhere { target } => ("elsewhere", Some(target.clone())),
+    }
+}
+
+impl MxBody {
+    fn of(view: &DomainView, policy: Option<&Policy>) -> Self {
+        let seen = view.mx_seen.as_ref();
+        let hosts = seen.map(|seen| seen.hosts.as_slice()).unwrap_or_default();
+        Self {
+            source: match view.mx_source {
+                MxSource::Auto => "auto",
+                MxSource::Listed => "listed",
+            },
+            hosts: hosts.iter().map(|mx| MxHostBody::of(mx, policy)).collect(),
+            checked_at: seen.map(|seen| seen.at),
+        }
+    }
+}
+
+impl MxHostBody {
+    fn of(mx: &MxHostSeen, policy: Option<&Policy>) -> Self {
+        Self {
+            host: mx.host.to_string(),
+            preference: mx.preference,
+            ready: mx.failure.is_none(),
+            covered: policy.map(|policy| policy.covers(&mx.host)),
+            failure: mx
+                .failure
+                .as_ref()
+                .map(|failure| MxFailureBody { code: failure.code.clone(), message: failure.message.clone() }),
+        }
+    }
+}
+
+impl WithdrawalBody {
+    fn of(view: &DomainView, zone: &ZoneName) -> Option<Self> {
+        let requested_at = view.withdraw_requested_at?;
+        let safe_now = view.state == DomainState::Gone;
+        let records = Delegation::new(&view.name, &view.label, zone).records();
+        let message = if safe_now {
+            "No sender can hold a policy of this domain any more: remove the CNAMEs from your zone."
+        } else {
+            "Leave the CNAMEs in your zone until `safe_now` is true: senders that hold the old policy must find mode \
+             `none` (RFC 8461 §8.3)."
+        };
+        Some(Self {
+            requested_at,
+            safe_to_remove_at: view.safe_to_remove_at,
+            safe_now,
+            remove_records: records.into_iter().map(|record| record.name).collect(),
+            message: message.to_owned(),
+        })
+    }
+}

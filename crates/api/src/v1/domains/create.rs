@@ -1,0 +1,144 @@
+//! `POST /v1/domains`
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpResponse, http::StatusCode, post};
+use mtasts_model::{DomainId, Label, MailDomain, Mode, Policy, lifecycle::MxSource};
+use mtasts_store::{NewDomain, VersionReason};
+use serde::Deserialize;
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{RefOr, Response},
+};
+
+use super::body::DomainBody;
+use crate::{
+    auth::TenantScope,
+    enforce::{self, Doubt},
+    extract::{Answer, IdempotencyHeader, IdempotencyKey, Json, Once},
+    problem::{FieldError, Problem, ProblemKind, documented, groups},
+    v1::{
+        fields::{
+            DEFAULT_MAX_AGE, Faults, ModeSchema, MxChoice, TlsRpt, max_age, mx_choice_schema, mx_patterns, object,
+            policy, report_uris,
+        },
+        policy::new_version,
+    },
+};
+
+/// A new domain.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "example.com", "mode": "testing", "tls_rpt": {"rua": ["mailto:tls-reports@example.com"]}}))]
+pub(crate) struct CreateDomain {
+    /// The mail domain: the part behind `@`. Internationalised names are taken as they are or as A-labels.
+    #[schema(min_length = 1, max_length = 1012)]
+    name: String,
+    /// The mode to start in: `testing` where absent. `enforce` comes later, with proof.
+    #[schema(value_type = Option<ModeSchema>)]
+    mode: Option<Mode>,
+    /// The MX patterns: `"auto"` where absent.
+    #[serde(default)]
+    #[schema(schema_with = mx_choice_schema, required = false)]
+    mx: MxChoice,
+    /// How long senders may keep the policy, in seconds: 0 to 31,557,600. A week where absent.
+    #[schema(minimum = 0, maximum = 31_557_600, default = 604_800)]
+    max_age: Option<u64>,
+    /// TLS reporting: off where absent.
+    #[serde(default, deserialize_with = "object")]
+    tls_rpt: Option<TlsRpt>,
+}
+
+/// The parts of a [`NewDomain`] that the caller chooses.
+struct Wanted {
+    new: NewDomain,
+    first: Option<Policy>,
+}
+
+impl CreateDomain {
+    fn parse(&self, scope: &TenantScope) -> Result<Wanted, Problem> {
+        let mut faults = Faults::default();
+        let state = scope.state();
+        let mode = self.mode.unwrap_or(Mode::Testing);
+        let name = MailDomain::parse(&self.name, &state.config.name_rules)
+            .map_err(|error| FieldError::at("/name", error.code(), error.to_string()));
+        let name = faults.keep(name);
+        let max_age = faults.keep(max_age(self.max_age.unwrap_or(DEFAULT_MAX_AGE.into())));
+        let report_uris = report_uris(self.tls_rpt.as_ref().map_or(&[], |tls_rpt| &tls_rpt.rua), &mut faults);
+        let first = match &self.mx {
+            MxChoice::Auto => Some(None),
+            MxChoice::Listed(texts) => {
+                let mx = mx_patterns(texts, &mut faults);
+                mx.zip(max_age).and_then(|(mx, max_age)| faults.keep(policy(mode, mx, max_age))).map(Some)
+            }
+        };
+        let (Some(name), Some(preferred_max_age), Some(report_uris), Some(first)) = (name, max_age, report_uris, first)
+        else {
+            return Err(faults.into_problem());
+        };
+        let new = NewDomain {
+            id: DomainId::draw(scope.now(), &*state.entropy),
+            name,
+            label: Label::draw(&*state.entropy),
+            mx_source: if first.is_some() { MxSource::Listed } else { MxSource::Auto },
+            first: None,
+            preferred_mode: mode,
+            preferred_max_age,
+            report_uris,
+        };
+        Ok(Wanted { new, first })
+    }
+}
+
+struct Errors;
+
+impl IntoResponses for Errors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        documented(&[
+            groups::CALL,
+            groups::BODY,
+            groups::ONCE,
+            &[ProblemKind::DomainExists, ProblemKind::EnforceNotProven],
+        ])
+    }
+}
+
+/// Register a domain
+///
+/// The answer lists the CNAMEs to set in your zone, once. From then on certificate, policy host and TXT record are
+/// taken care of; `conditions` tells how far that has come. Any tenant may register any domain: the CNAMEs decide whose
+/// it is.
+#[utoipa::path(
+    tag = "domains",
+    operation_id = "create_domain",
+    params(IdempotencyHeader),
+    request_body = CreateDomain,
+    responses(
+        (status = 201, description = "The domain.", body = DomainBody, headers(("Location" = String, description = "Where it is."))),
+        Errors,
+    ),
+    security(("api_key" = [])),
+)]
+#[post("/domains")]
+pub(crate) async fn create_domain(
+    scope: TenantScope,
+    key: IdempotencyKey,
+    body: Json<CreateDomain>,
+) -> Result<HttpResponse, Problem> {
+    let Wanted { mut new, first } = body.value.parse(&scope)?;
+    if new.preferred_mode == Mode::Enforce {
+        return Err(enforce::refusal(&[Doubt::not_checked()]));
+    }
+    new.first = first.map(|policy| new_version(&scope, policy, VersionReason::Registered, None));
+    let tx = scope.begin().await?;
+    let now = scope.now();
+    let answer = Once::new(&key, body.hash, now)
+        .run(tx, async |tx| {
+            let view = tx.create_domain(new, &scope.actor(), now).await?;
+            let location = format!("/v1/domains/{}", view.id);
+            let body = DomainBody::of(view, &scope.state().config.zone);
+            Ok(Answer::new(StatusCode::CREATED, &body)?.location(location))
+        })
+        .await?;
+    Ok(answer.respond())
+}

@@ -1,0 +1,72 @@
+//! `PATCH /v1/domains/{domain_id}`
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpResponse, patch};
+use mtasts_model::DomainId;
+use serde::Deserialize;
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{RefOr, Response},
+};
+
+use super::body::DomainBody;
+use crate::{
+    auth::TenantScope,
+    extract::{Json, PathId},
+    problem::{Problem, ProblemKind, documented, groups},
+    v1::fields::{Faults, TlsRpt, object, report_uris},
+};
+
+/// What to change; what is absent stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"tls_rpt": {"rua": ["mailto:tls-reports@example.com"]}}))]
+pub(crate) struct UpdateDomain {
+    /// TLS reporting.
+    #[serde(default, deserialize_with = "object")]
+    tls_rpt: Option<TlsRpt>,
+}
+
+struct Errors;
+
+impl IntoResponses for Errors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        documented(&[groups::CALL, groups::BODY, groups::OBJECT, &[ProblemKind::DomainWithdrawing]])
+    }
+}
+
+/// Change a domain's settings
+///
+/// The policy is changed by the operations on it.
+#[utoipa::path(
+    tag = "domains",
+    operation_id = "update_domain",
+    params(("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$")),
+    request_body = UpdateDomain,
+    responses((status = 200, description = "The domain.", body = DomainBody), Errors),
+    security(("api_key" = [])),
+)]
+#[patch("/domains/{domain_id}")]
+pub(crate) async fn update_domain(
+    scope: TenantScope,
+    id: PathId<DomainId>,
+    body: Json<UpdateDomain>,
+) -> Result<HttpResponse, Problem> {
+    let mut faults = Faults::default();
+    let uris = match &body.value.tls_rpt {
+        Some(tls_rpt) => match report_uris(&tls_rpt.rua, &mut faults) {
+            Some(uris) => Some(uris),
+            None => return Err(faults.into_problem()),
+        },
+        None => None,
+    };
+    let mut tx = scope.begin().await?;
+    let view = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+    let view = match uris {
+        Some(uris) => tx.set_report_uris(id.0, &uris, &scope.actor(), scope.now()).await?,
+        None => view,
+    };
+    tx.commit().await?;
+    Ok(HttpResponse::Ok().json(DomainBody::of(view, &scope.state().config.zone)))
+}

@@ -1,0 +1,100 @@
+//! `PUT /v1/domains/{domain_id}/mode`
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpResponse, put};
+use mtasts_model::{DomainId, Mode, MxPattern, lifecycle::MxSource};
+use mtasts_store::{DomainView, VersionReason};
+use serde::Deserialize;
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{RefOr, Response},
+};
+
+use super::{Change, PolicyBody, answer, apply, current};
+use crate::{
+    auth::TenantScope,
+    extract::{IfMatch, IfMatchHeader, Json, PathId},
+    problem::{FieldError, Problem, ProblemKind, documented, groups},
+    v1::fields::{Faults, ModeSchema, override_reason, policy},
+};
+
+/// The wanted mode.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"mode": "enforce"}))]
+pub(crate) struct SetMode {
+    /// The mode.
+    #[schema(value_type = ModeSchema)]
+    mode: Mode,
+    /// Set `enforce` although it is not proven to be safe.
+    #[serde(default)]
+    force: bool,
+    /// Why. Goes with `force`, and is kept with the version.
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: Option<String>,
+}
+
+struct Errors;
+
+impl IntoResponses for Errors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        documented(&[groups::CALL, groups::BODY, groups::OBJECT, groups::POLICY, &[ProblemKind::NoPolicyYet]])
+    }
+}
+
+/// Set the mode
+///
+/// Makes a new version of the current policy in another mode. `enforce` needs proof that it is safe: every MX host
+/// passes and is covered; else the answer lists what is missing, by host.
+#[utoipa::path(
+    tag = "policy",
+    operation_id = "set_mode",
+    params(
+        ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
+        IfMatchHeader,
+    ),
+    request_body = SetMode,
+    responses(
+        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The version's id."))),
+        Errors,
+    ),
+    security(("api_key" = [])),
+)]
+#[put("/domains/{domain_id}/mode")]
+pub(crate) async fn set_mode(
+    scope: TenantScope,
+    id: PathId<DomainId>,
+    if_match: IfMatch,
+    body: Json<SetMode>,
+) -> Result<HttpResponse, Problem> {
+    let mut faults = Faults::default();
+    let Some(override_reason) = faults.keep(override_reason(body.value.force, body.value.reason.as_deref())) else {
+        return Err(faults.into_problem());
+    };
+    let mut tx = scope.begin().await?;
+    let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+    let now = current(&domain)?;
+    let wanted = policy(body.value.mode, patterns(&domain), now.policy.max_age()).map_err(|_| no_patterns())?;
+    let change = Change { policy: wanted, reason: VersionReason::ModeChanged, override_reason, from_current: true };
+    let set = apply(&mut tx, &scope, &domain, change, &if_match).await?;
+    tx.commit().await?;
+    Ok(answer(&set, &domain))
+}
+
+/// The current patterns. A policy in mode `none` may have none; for `mx: auto` the hosts that were found step in.
+fn patterns(domain: &DomainView) -> Vec<MxPattern> {
+    let listed = domain.version.as_ref().map(|version| version.policy.mx().to_vec()).unwrap_or_default();
+    match &domain.mx_seen {
+        Some(seen) if listed.is_empty() && domain.mx_source == MxSource::Auto => {
+            seen.hosts.iter().map(|mx| MxPattern::from(&mx.host)).collect()
+        }
+        _ => listed,
+    }
+}
+
+fn no_patterns() -> Problem {
+    let message =
+        "the current policy has no MX patterns: set a policy with patterns by PUT /v1/domains/{domain_id}/policy";
+    Problem::fields(vec![FieldError::at("/mode", "mx-missing", message)])
+}

@@ -1,0 +1,14 @@
+//! The API over a real listener, with the real store on a private Postgres.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that lacks something may panic anywhere")]
+
+mod bad_input;
+mod domains;
+mod faults;
+mod idempotency;
+mod isolation;
+mod observed;
+mod policy;
+mod service;
+mod spec;
+mod tenancy;
