@@ -1,0 +1,18 @@
+//! Carries out the plan: claims due domains, does the one next step of each outside of any transaction, and records
+//! the outcome under the lease's fencing token.
+//!
+//! The worker takes no input but the store: it looks at what is known of a domain, does what
+//! [`mtasts_model::lifecycle::plan`] says, and looks again. Every step may be repeated, so a crash anywhere is followed
+//! by the same plan.
+
+mod caa;
+mod claim;
+mod config;
+mod executor;
+mod outcome;
+mod record;
+mod session;
+mod worker;
+
+pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerConfig};
+pub use worker::{Worker, WorkerDeps};

@@ -1,0 +1,52 @@
+//! A worker that comes back after its lease is refused, and one that is told to stop leaves nothing half-done.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tokio::time::{Duration, timeout};
+
+use crate::world::{Call, Gate, GatedCa, ScriptedCa, World, config};
+
+#[tokio::test]
+async fn what_a_worker_brings_after_its_lease_is_refused() {
+    let world = World::new().await;
+    let ca = ScriptedCa::new(world.ca.clone());
+    let gate = Gate::at(Call::Place);
+    let domain = world.register(world.tenant().await, "customer.test").await;
+    world.delegate(&domain);
+    let mut slow = config("slow");
+    slow.lease = TimeDelta::seconds(2);
+    let issuer = Arc::new(GatedCa { inner: ca.clone(), gate: gate.clone() });
+    let slow = world.start_with(slow, issuer);
+    gate.reached().await;
+
+    // As after SIGSTOP: its deadline does not run either. The lease ends all the same.
+    world.clock.advance(TimeDelta::seconds(10));
+    let fast = world.start_with(config("fast"), Arc::new(ca.clone()));
+    let published = world.published(&domain).await;
+    let placed = world.count("acme_orders WHERE url IS NOT NULL").await;
+    gate.open();
+    timeout(Duration::from_secs(10), slow.stop()).await.unwrap();
+    assert_eq!(world.view(&domain).await.version, published.version);
+    assert_eq!(world.count("acme_orders WHERE url IS NOT NULL").await, placed);
+    assert_eq!(world.count("certificates").await, 1);
+    assert_eq!(ca.orders(Call::Finalize).len(), 1);
+    fast.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_ends_soon_and_gives_the_domain_back() {
+    let world = World::new().await;
+    let ca = ScriptedCa::new(world.ca.clone());
+    let gate = Gate::at(Call::Place);
+    let domain = world.register(world.tenant().await, "customer.test").await;
+    world.delegate(&domain);
+    let worker = world.start_with(config("stopped"), Arc::new(GatedCa { inner: ca.clone(), gate: gate.clone() }));
+    gate.reached().await;
+    timeout(Duration::from_secs(4), worker.stop()).await.expect("a call that hangs is abandoned");
+    assert_eq!(world.count("domain_schedule WHERE lease_token IS NOT NULL").await, 0);
+    gate.open();
+    let _next = world.start_with(config("next"), Arc::new(ca));
+    world.published(&domain).await;
+    assert_eq!(world.count("acme_orders").await, 1);
+}
