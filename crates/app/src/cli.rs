@@ -1,0 +1,214 @@
+//! The command line.
+
+use std::{error::Error, fs, io::Write, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{Config, ConfigError},
+    logging,
+    roles::{self, RoleSet},
+    startup::StartupError,
+};
+
+/// A hosted MTA-STS service (RFC 8461).
+#[derive(Debug, Parser)]
+#[command(name = "mtasts", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every role in one process; needs no configuration but a Postgres
+    All(ConfigArgs),
+    /// Serve the REST API
+    Api(ConfigArgs),
+    /// Carry out what is due: delegation, certificates, publication, probes
+    Worker(ConfigArgs),
+    /// Serve policies over TLS and answer the CA's validations
+    Edge(ConfigArgs),
+    /// Answer for the service's DNS zone
+    Nameserver(ConfigArgs),
+    /// Bring the database to this version's schema
+    Migrate(ConfigArgs),
+    /// Look at a domain as a sending MTA does: record, policy, MX hosts
+    Check(CheckArgs),
+    /// What only an operator does
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the OpenAPI document of the REST API
+    Openapi(OpenapiArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration file (TOML); `MTASTS__SECTION__KEY` in the environment outranks it
+    #[arg(long, short, env = "MTASTS_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The mail domain
+    domain: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    /// Draw a key for the key ring that seals secrets at rest, in the form that `secrets.key_ring` takes
+    GenerateKey,
+    /// Forget feed entries that have been gone for long, so that the feeds stay small
+    Prune {
+        /// Days that a tombstone is kept; followers that were away for longer read everything anew
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
+        days: u16,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read the configuration as a role would, and say what is wrong with it
+    Check(ConfigArgs),
+    /// Print the configuration that is in force, secrets left out
+    Show(ConfigArgs),
+}
+
+#[derive(Debug, Args)]
+struct OpenapiArgs {
+    /// Write to this file instead of standard output
+    #[arg(long, short, conflicts_with = "check")]
+    output: Option<PathBuf>,
+    /// Compare with this file and fail if it differs
+    #[arg(long)]
+    check: Option<PathBuf>,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error("{} is stale: run `make openapi` and commit it", .0.display())]
+    Stale(PathBuf),
+    #[error("cannot read {}", .path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot write {}", .path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+pub(crate) fn run(cli: Cli) -> Outcome {
+    match cli.command {
+        Command::All(args) => serve(&args, RoleSet::ALL),
+        Command::Api(args) => serve(&args, RoleSet::API),
+        Command::Worker(args) => serve(&args, RoleSet::WORKER),
+        Command::Edge(args) => serve(&args, RoleSet::EDGE),
+        Command::Nameserver(args) => serve(&args, RoleSet::NAMESERVER),
+        Command::Migrate(args) => migrate(&args),
+        Command::Check(args) => check(&args),
+        Command::Admin(AdminCommand::GenerateKey) => {
+            generate_key();
+            Ok(())
+        }
+        Command::Admin(AdminCommand::Prune { days, config }) => prune(days, &config),
+        Command::Config(ConfigCommand::Check(args)) => config_check(&args),
+        Command::Config(ConfigCommand::Show(args)) => config_show(&args),
+        Command::Openapi(args) => openapi(&args),
+    }
+}
+
+fn load(args: &ConfigArgs) -> Result<Config, ConfigError> {
+    Config::load(args.config.as_deref())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, StartupError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartupError::Runtime)
+}
+
+fn serve(args: &ConfigArgs, roles: RoleSet) -> Outcome {
+    let config = load(args)?;
+    logging::start(&config.log)?;
+    runtime()?.block_on(roles::run(config, roles))?;
+    Ok(())
+}
+
+fn migrate(args: &ConfigArgs) -> Outcome {
+    let config = load(args)?;
+    logging::start(&config.log)?;
+    let report = runtime()?.block_on(mtasts_store::migrate(&config.database.url))?;
+    for name in &report.applied {
+        println!("applied {name}");
+    }
+    println!("the schema is at {}", report.version);
+    Ok(())
+}
+
+fn check(args: &CheckArgs) -> Outcome {
+    let config = load(&args.config)?;
+    logging::start(&config.log)?;
+    let healthy = runtime()?.block_on(roles::check::look(&config, &args.domain, &mut std::io::stdout().lock()))?;
+    if healthy { Ok(()) } else { Err("the domain has findings".into()) }
+}
+
+fn generate_key() {
+    use secrecy::ExposeSecret;
+    let (_, text) = mtasts_certs::KeyRing::generate(&mtasts_model::SystemEntropy);
+    println!("{}", text.expose_secret());
+}
+
+fn prune(days: u16, args: &ConfigArgs) -> Outcome {
+    use mtasts_model::Clock;
+    let config = load(args)?;
+    logging::start(&config.log)?;
+    let gone = runtime()?.block_on(async {
+        let store = roles::connect(&config, mtasts_store::Role::Worker).await?;
+        store.prune_tombstones(chrono::TimeDelta::days(days.into()), mtasts_model::SystemClock.now()).await
+    })?;
+    println!("forgot {gone} entries");
+    Ok(())
+}
+
+fn config_check(args: &ConfigArgs) -> Outcome {
+    let config = load(args)?;
+    config.verify()?;
+    println!("the configuration is sound");
+    Ok(())
+}
+
+fn config_show(args: &ConfigArgs) -> Outcome {
+    println!("{:#?}", load(args)?);
+    Ok(())
+}
+
+fn openapi(args: &OpenapiArgs) -> Outcome {
+    let mut document = mtasts_api::openapi().to_pretty_json()?;
+    document.push('\n');
+    if let Some(path) = &args.check {
+        let found =
+            fs::read_to_string(path).map_err(|source| CommandError::Read { path: path.clone(), source })?;
+        return if found == document { Ok(()) } else { Err(CommandError::Stale(path.clone()).into()) };
+    }
+    match &args.output {
+        Some(path) => {
+            fs::write(path, document).map_err(|source| CommandError::Write { path: path.clone(), source })?;
+        }
+        None => std::io::stdout().lock().write_all(document.as_bytes())?,
+    }
+    Ok(())
+}

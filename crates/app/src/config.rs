@@ -1,0 +1,263 @@
+//! The one configuration: a TOML file, and `MTASTS__SECTION__KEY` in the environment, which outranks it. Unknown keys
+//! are errors. `docs/CONFIGURATION.md` documents every key.
+
+mod data_dir;
+mod issuer;
+mod sections;
+mod serving;
+mod working;
+
+use std::path::{Path, PathBuf};
+
+use ::config::{Environment, File, FileFormat};
+use serde::Deserialize;
+
+pub(crate) use self::{
+    data_dir::{key_ring, operator_token},
+    sections::{
+        AdminConfig, ApiSection, DatabaseConfig, EdgeSection, IssuerConfig, IssuerKind, LogConfig, LogFormat,
+        NameserverSection, NamesConfig, ProbeSection, RedisConfig, ReportsConfig, ResolverSection, SecretsConfig,
+        ServiceConfig, WorkerSection, ZoneSection,
+    },
+};
+use crate::startup::StartupError;
+
+/// Everything that an operator may set. Every key has a default.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where a process keeps files of its own: replicas, the local CA, secrets that it draws itself.
+    pub(crate) data_dir: PathBuf,
+    pub(crate) database: DatabaseConfig,
+    pub(crate) redis: RedisConfig,
+    pub(crate) service: ServiceConfig,
+    pub(crate) names: NamesConfig,
+    pub(crate) secrets: SecretsConfig,
+    pub(crate) api: ApiSection,
+    pub(crate) admin: AdminConfig,
+    pub(crate) edge: EdgeSection,
+    pub(crate) nameserver: NameserverSection,
+    pub(crate) zone: ZoneSection,
+    pub(crate) resolver: ResolverSection,
+    pub(crate) issuer: IssuerConfig,
+    pub(crate) worker: WorkerSection,
+    pub(crate) probe: ProbeSection,
+    pub(crate) reports: ReportsConfig,
+    pub(crate) log: LogConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("mtasts-data"),
+            database: DatabaseConfig::default(),
+            redis: RedisConfig::default(),
+            service: ServiceConfig::default(),
+            names: NamesConfig::default(),
+            secrets: SecretsConfig::default(),
+            api: ApiSection::default(),
+            admin: AdminConfig::default(),
+            edge: EdgeSection::default(),
+            nameserver: NameserverSection::default(),
+            zone: ZoneSection::default(),
+            resolver: ResolverSection::default(),
+            issuer: IssuerConfig::default(),
+            worker: WorkerSection::default(),
+            probe: ProbeSection::default(),
+            reports: ReportsConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read, or a key is unknown or has a wrong value.
+    #[error("the configuration cannot be used")]
+    Read(#[source] Box<::config::ConfigError>),
+    /// A value has the right type and still makes no sense.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key, as `section.key`.
+        key: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A file that a key names cannot be read.
+    #[error("{key}: cannot read {}", .path.display())]
+    File {
+        /// The key, as `section.key`.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ConfigError {
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over an error or a text as it is")]
+    pub(crate) fn value(key: &'static str, problem: impl ToString) -> Self {
+        Self::Value { key, problem: problem.to_string() }
+    }
+}
+
+/// Keys with lists, which the environment gives separated by commas.
+const LISTS: [&str; 14] = [
+    "names.allow_reserved",
+    "api.listen",
+    "edge.https_listen",
+    "edge.http_listen",
+    "edge.proxy_protocol_from",
+    "nameserver.listen",
+    "nameserver.ns",
+    "nameserver.ns_addresses",
+    "nameserver.edge_addresses",
+    "nameserver.caa",
+    "zone.authoritative",
+    "resolver.upstreams",
+    "issuer.challenges",
+    "issuer.contacts",
+];
+
+impl Config {
+    /// Reads the file, if one is named, and the environment.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::read(file, None)
+    }
+
+    fn read(file: Option<&Path>, variables: Option<::config::Map<String, String>>) -> Result<Self, ConfigError> {
+        let mut builder = ::config::Config::builder();
+        if let Some(path) = file {
+            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        let mut environment = Environment::with_prefix("MTASTS")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .list_separator(",")
+            .source(variables);
+        for key in LISTS {
+            environment = environment.with_list_parse_key(key);
+        }
+        let read = builder.add_source(environment).build().and_then(::config::Config::try_deserialize);
+        read.map_err(|error| ConfigError::Read(Box::new(error)))
+    }
+
+    /// Builds what can be built from the configuration without touching anything outside, so that mistakes show.
+    pub(crate) fn verify(&self) -> Result<(), StartupError> {
+        self.service.zone()?;
+        self.names.rules();
+        self.edge.config(&self.data_dir)?;
+        self.nameserver.config(self)?;
+        self.probe(std::sync::Arc::new(mtasts_model::SystemClock))?;
+        self.worker.config(self, "check".to_owned())?;
+        self.issuer.check()?;
+        self.api.public_url()?;
+        if let Err(error) = crate::logging::filter(&self.log.level) {
+            return Err(ConfigError::value("log.level", error).into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_text(text: &str) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mtasts.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(Some(&path), Some(::config::Map::new()))
+    }
+
+    #[test]
+    fn no_configuration_is_a_sound_one() {
+        let config = Config::read(None, Some(::config::Map::new())).unwrap();
+        config.verify().unwrap();
+        assert_eq!(config.issuer.kind, IssuerKind::LocalCa);
+        assert!(config.redis.url.is_none());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let error = from_text("[edge]\nhttp_lissten = []\n").unwrap_err();
+        assert!(crate::startup::causes(&error).contains("http_lissten"), "{error:?}");
+        assert!(from_text("[edgge]\n").is_err());
+    }
+
+    #[test]
+    fn the_environment_outranks_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mtasts.toml");
+        std::fs::write(&path, "[service]\nzone = \"a.test\"\n[resolver]\nattempts = 7\n").unwrap();
+        let variables = [
+            ("MTASTS__SERVICE__ZONE", "b.test"),
+            ("MTASTS__RESOLVER__UPSTREAMS", "127.0.0.1:53,[::1]:53"),
+            ("MTASTS__DATABASE__MAX_CONNECTIONS", "3"),
+        ];
+        let variables = variables.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let config = Config::read(Some(&path), Some(variables)).unwrap();
+        assert_eq!(config.service.zone().unwrap().as_str(), "b.test");
+        assert_eq!(config.resolver.upstreams.len(), 2);
+        assert_eq!(config.resolver.attempts, 7);
+        assert_eq!(config.database.max_connections, 3);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let text = "[database]\nurl = \"postgres://u:hunter2@h/d\"\n[secrets]\nkey_ring = \"k1:hunter2\"\n\
+                    [api]\noperator_token = \"hunter2\"\n[issuer]\neab_hmac_key = \"hunter2\"\n\
+                    [redis]\nurl = \"redis://:hunter2@h\"\n";
+        let shown = format!("{:#?}", from_text(text).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_names_its_key() {
+        for (text, key) in [
+            ("[service]\nzone = \"no zone\"\n", "service.zone"),
+            ("[issuer]\nkind = \"acme\"\ndirectory = \"http://ca.test/dir\"\n", "issuer.directory"),
+            ("[issuer]\nkind = \"acme\"\n", "issuer.directory"),
+            ("[probe]\nhelo_name = \"-\"\n", "probe.helo_name"),
+            ("[nameserver]\ncaa = [\"issue\"]\n", "nameserver.caa"),
+            ("[reports]\nrua = [\"mailto:a@b.example\"]\n", "reports.rua"),
+            ("[log]\nlevel = \"a=b=c\"\n", "log.level"),
+            ("[edge]\nproxy_protocol_from = [\"x\"]\n", "edge.proxy_protocol_from"),
+        ] {
+            let error = from_text(text).unwrap().verify().unwrap_err();
+            assert!(crate::startup::causes(&error).contains(key), "{key}: {error:?}");
+        }
+    }
+
+    /// `section.key` of every key, read off the defaults.
+    fn keys() -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut section = String::new();
+        for line in format!("{:#?}", Config::default()).lines() {
+            let depth = line.len() - line.trim_start().len();
+            let Some((key, _)) = line.trim_start().split_once(": ") else { continue };
+            match depth {
+                4 if line.ends_with(" {") => key.clone_into(&mut section),
+                4 => keys.push(key.to_owned()),
+                8 => keys.push(format!("{section}.{key}")),
+                _ => {}
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn every_key_is_documented_and_every_documented_key_exists() {
+        let documentation = include_str!("../../../docs/CONFIGURATION.md");
+        let row = |line: &str| line.strip_prefix("| `")?.split_once('`').map(|(key, _)| key.to_owned());
+        let mut documented: Vec<_> = documentation.lines().filter_map(row).collect();
+        let mut known = keys();
+        documented.sort();
+        known.sort();
+        assert_eq!(documented, known);
+    }
+}

@@ -1,0 +1,257 @@
+//! The sections that are small.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use mtasts_dns::ResolverConfig;
+use mtasts_model::{NameRules, ZoneName};
+use mtasts_store::{Role, StoreConfig};
+use mtasts_worker::ReportTemplate;
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use super::{Config, ConfigError};
+pub(crate) use super::{
+    issuer::{IssuerConfig, IssuerKind},
+    serving::{EdgeSection, NameserverSection},
+    working::{ProbeSection, WorkerSection},
+};
+
+pub(super) const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DatabaseConfig {
+    /// The owner's login: migrates, and works as the other roles where these have no login of their own.
+    pub(crate) url: SecretString,
+    pub(crate) api_url: Option<SecretString>,
+    pub(crate) worker_url: Option<SecretString>,
+    /// For edges and nameservers.
+    pub(crate) edge_url: Option<SecretString>,
+    /// For each role of a process.
+    pub(crate) max_connections: u32,
+    pub(crate) connect_timeout_seconds: u64,
+    pub(crate) statement_timeout_seconds: u64,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            url: "postgres://127.0.0.1:5432/mtasts".to_owned().into(),
+            api_url: None,
+            worker_url: None,
+            edge_url: None,
+            max_connections: 16,
+            connect_timeout_seconds: 5,
+            statement_timeout_seconds: 10,
+        }
+    }
+}
+
+impl DatabaseConfig {
+    /// How a role connects: by its own login, or by the owner's, which then gives up its rights for the role's.
+    pub(crate) fn store(&self, role: Role, redis: &RedisConfig) -> StoreConfig {
+        let own = match role {
+            Role::Api => &self.api_url,
+            Role::Worker => &self.worker_url,
+            Role::Edge => &self.edge_url,
+            Role::Owner | Role::Intake => &None,
+        };
+        StoreConfig {
+            url: own.as_ref().unwrap_or(&self.url).clone(),
+            role,
+            max_connections: self.max_connections,
+            connect_timeout: Duration::from_secs(self.connect_timeout_seconds),
+            statement_timeout: Duration::from_secs(self.statement_timeout_seconds),
+            redis_url: redis.url.clone(),
+        }
+    }
+}
+
+/// `[redis]`: optional; nudges travel through it as well.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RedisConfig {
+    pub(crate) url: Option<SecretString>,
+}
+
+/// `[service]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServiceConfig {
+    /// The service's own DNS zone.
+    pub(crate) zone: String,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        Self { zone: "sts.test".to_owned() }
+    }
+}
+
+impl ServiceConfig {
+    pub(crate) fn zone(&self) -> Result<ZoneName, ConfigError> {
+        self.zone.parse().map_err(|error| ConfigError::value("service.zone", error))
+    }
+}
+
+/// `[names]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NamesConfig {
+    /// Reserved suffixes (RFC 6761) that may be registered all the same, such as `test`.
+    pub(crate) allow_reserved: Vec<String>,
+}
+
+impl NamesConfig {
+    pub(crate) fn rules(&self) -> NameRules {
+        NameRules::allowing(&self.allow_reserved)
+    }
+}
+
+/// `[secrets]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SecretsConfig {
+    /// `id:base64,id:base64`: the first seals, all open.
+    pub(crate) key_ring: Option<SecretString>,
+    pub(crate) key_ring_file: Option<PathBuf>,
+}
+
+/// `[api]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ApiSection {
+    pub(crate) listen: Vec<SocketAddr>,
+    /// How callers reach the API; None: the first address of `listen`.
+    pub(crate) public_url: Option<Url>,
+    pub(crate) operator_token: Option<SecretString>,
+    pub(crate) operator_token_file: Option<PathBuf>,
+}
+
+impl Default for ApiSection {
+    fn default() -> Self {
+        Self { listen: vec![loopback(8080)], public_url: None, operator_token: None, operator_token_file: None }
+    }
+}
+
+impl ApiSection {
+    pub(crate) fn public_url(&self) -> Result<Url, ConfigError> {
+        if let Some(url) = &self.public_url {
+            return Ok(url.clone());
+        }
+        let Some(address) = self.listen.first() else {
+            return Err(ConfigError::value("api.listen", "at least one address is needed"));
+        };
+        format!("http://{address}").parse().map_err(|error| ConfigError::value("api.public_url", error))
+    }
+}
+
+/// `[admin]`: health and metrics, of every role.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AdminConfig {
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: loopback(9090) }
+    }
+}
+
+/// `[zone]`: how the service's zone is read back.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ZoneSection {
+    /// All authoritative servers; empty: `nameserver.listen`, as in one process.
+    pub(crate) authoritative: Vec<SocketAddr>,
+}
+
+impl ZoneSection {
+    pub(crate) fn authoritative(&self, config: &Config) -> Result<Vec<SocketAddr>, ConfigError> {
+        let servers = if self.authoritative.is_empty() { &config.nameserver.listen } else { &self.authoritative };
+        if servers.iter().any(|server| server.ip().is_unspecified() || server.port() == 0) {
+            let problem = "name the addresses at which the zone's servers can be asked";
+            return Err(ConfigError::value("zone.authoritative", problem));
+        }
+        Ok(servers.clone())
+    }
+}
+
+/// `[resolver]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ResolverSection {
+    /// Recursive resolvers; empty: the system's.
+    pub(crate) upstreams: Vec<SocketAddr>,
+    pub(crate) timeout_milliseconds: u64,
+    pub(crate) attempts: usize,
+}
+
+impl Default for ResolverSection {
+    fn default() -> Self {
+        Self { upstreams: Vec::new(), timeout_milliseconds: 2_000, attempts: 2 }
+    }
+}
+
+impl ResolverSection {
+    pub(crate) fn config(&self) -> ResolverConfig {
+        ResolverConfig {
+            upstreams: self.upstreams.clone(),
+            timeout: Duration::from_millis(self.timeout_milliseconds),
+            attempts: self.attempts,
+        }
+    }
+}
+
+/// `[reports]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ReportsConfig {
+    /// Where every domain's TLS reports go besides the tenant's own addresses, with `{label}`.
+    pub(crate) rua: Vec<String>,
+}
+
+impl ReportsConfig {
+    pub(crate) fn templates(&self) -> Result<Vec<ReportTemplate>, ConfigError> {
+        let parse = |text: &String| {
+            text.parse().map_err(|error: mtasts_worker::ReportTemplateError| {
+                ConfigError::value("reports.rua", crate::startup::causes(&error))
+            })
+        };
+        self.rua.iter().map(parse).collect()
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormat,
+    /// A level, or a filter such as `info,mtasts_edge=debug`.
+    pub(crate) level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, level: "info".to_owned() }
+    }
+}
+
+/// For whom logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// One object a line.
+    Json,
+    /// Plain lines.
+    Human,
+}

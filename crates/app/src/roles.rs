@@ -1,0 +1,172 @@
+//! Running roles, one or all in a process: same parts, same wiring.
+
+mod api;
+pub(crate) mod check;
+mod edge;
+mod nameserver;
+mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use mtasts_model::{Clock, Entropy, SystemClock, SystemEntropy};
+use mtasts_store::{Role, Store};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{Admin, Probe},
+    config::Config,
+    startup::{StartupError, causes},
+};
+
+/// After a signal, roles get so long to finish what they have begun (edges drain before that).
+const STOP_DEADLINE: Duration = Duration::from_secs(25);
+/// How long `mtasts all` waits for a database that is just being started.
+const DATABASE_DEADLINE: Duration = Duration::from_mins(1);
+/// Upper bounds in seconds for every histogram of durations: 100 µs to a minute.
+const DURATIONS: [f64; 15] =
+    [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+/// Which roles a process has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RoleSet {
+    api: bool,
+    worker: bool,
+    edge: bool,
+    nameserver: bool,
+}
+
+impl RoleSet {
+    const NONE: Self = Self { api: false, worker: false, edge: false, nameserver: false };
+    pub(crate) const ALL: Self = Self { api: true, worker: true, edge: true, nameserver: true };
+    pub(crate) const API: Self = Self { api: true, ..Self::NONE };
+    pub(crate) const WORKER: Self = Self { worker: true, ..Self::NONE };
+    pub(crate) const EDGE: Self = Self { edge: true, ..Self::NONE };
+    pub(crate) const NAMESERVER: Self = Self { nameserver: true, ..Self::NONE };
+
+    /// Only a process with all roles may draw the secrets that roles share: its parts cannot disagree.
+    fn may_draw_secrets(self) -> bool {
+        self.api && self.worker && self.edge && self.nameserver
+    }
+}
+
+/// What every role is given.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) may_draw_secrets: bool,
+    /// Told to stop.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Roles under way. A role that ends before it was told to has failed.
+pub(crate) type Running = JoinSet<&'static str>;
+
+pub(crate) async fn connect(config: &Config, role: Role) -> Result<Store, mtasts_store::StoreError> {
+    Store::connect(config.database.store(role, &config.redis)).await
+}
+
+/// Runs the roles until SIGTERM or SIGINT.
+pub(crate) async fn run(config: Config, roles: RoleSet) -> Result<(), StartupError> {
+    config.verify()?;
+    let metrics = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATIONS)?
+        .install_recorder()?;
+    metrics::gauge!("mtasts_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let context = Context {
+        config,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        may_draw_secrets: roles.may_draw_secrets(),
+        stop: CancellationToken::new(),
+    };
+    if roles.may_draw_secrets() {
+        migrate(&context).await?;
+    }
+    let mut running = Running::new();
+    let mut probes: Vec<Probe> = Vec::new();
+    // Edge and nameserver first: they serve from their replicas whatever else is away.
+    if roles.edge {
+        probes.push(edge::start(&context, &mut running).await?);
+    }
+    if roles.nameserver {
+        probes.push(nameserver::start(&context, &mut running).await?);
+    }
+    if roles.worker {
+        probes.push(worker::start(&context, &mut running).await?);
+    }
+    if roles.api {
+        probes.push(api::start(&context, &mut running).await?);
+    }
+    let admin = Admin { metrics, probes };
+    // Health must be told until the very end, so the admin port has a stop of its own.
+    let admin_stop = CancellationToken::new();
+    let address = admin.start(context.config.admin.listen, admin_stop.clone()).await?;
+    tracing::info!(admin = %address, version = env!("CARGO_PKG_VERSION"), "mtasts is up");
+    let outcome = wait(&context, &mut running).await;
+    admin_stop.cancel();
+    outcome
+}
+
+/// In one process the owner's login is at hand, and waiting for the database makes start-up order irrelevant.
+async fn migrate(context: &Context) -> Result<(), StartupError> {
+    let attempt = async {
+        let mut told = false;
+        loop {
+            match mtasts_store::migrate(&context.config.database.url).await {
+                Err(error) if error.is_unavailable() => {
+                    if !told {
+                        tracing::warn!(error = %causes(&error), "waiting for the database");
+                        told = true;
+                    }
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                answer => return answer,
+            }
+        }
+    };
+    match timeout(DATABASE_DEADLINE, attempt).await {
+        Ok(Ok(report)) => tracing::info!(version = %report.version, applied = report.applied.len(), "schema is current"),
+        Ok(Err(error)) => return Err(error.into()),
+        // Edge and nameserver serve from their replicas without it, as they do when they run alone.
+        Err(_) => tracing::warn!("the database is still away: starting without it, the schema is not checked"),
+    }
+    Ok(())
+}
+
+async fn wait(context: &Context, running: &mut Running) -> Result<(), StartupError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartupError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartupError::Runtime)?;
+    let mut outcome = Ok(());
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        ended = running.join_next() => outcome = Err(ended_early(ended)),
+    }
+    context.stop.cancel();
+    let drain = Duration::from_secs(context.config.edge.drain_seconds);
+    let stopped = timeout(STOP_DEADLINE + drain, async { while running.join_next().await.is_some() {} }).await;
+    if stopped.is_ok() {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!("stopping although not all is finished");
+    }
+    outcome
+}
+
+fn ended_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> StartupError {
+    match ended {
+        Some(Ok(role)) => StartupError::Ended { role },
+        Some(Err(error)) => {
+            tracing::error!(%error, "a role panicked");
+            StartupError::Ended { role: "that panicked" }
+        }
+        None => StartupError::Ended { role: "none" },
+    }
+}

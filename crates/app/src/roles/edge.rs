@@ -1,0 +1,60 @@
+//! The edge: serves policies.
+
+use std::{sync::Arc, time::Duration};
+
+use mtasts_edge::Edge;
+use mtasts_store::{NodeKind, Role};
+
+use super::{Context, Running, connect};
+use crate::{
+    adapters::{CertificateKeys, EdgeFeed, Node, node_id},
+    admin::{Probe, RoleReadiness},
+    config::key_ring,
+    startup::StartupError,
+};
+
+/// For requests under way after the drain.
+const FINISH: Duration = Duration::from_secs(15);
+
+pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Probe, StartupError> {
+    let config = &context.config;
+    let edge = config.edge.config(&config.data_dir)?;
+    let ring = key_ring(config, context.may_draw_secrets, &*context.entropy)?;
+    let id = node_id(&edge.replica_dir.join("node-id"), &*context.clock, &*context.entropy)?;
+    let store = connect(config, Role::Edge).await?;
+    let name = edge.https.first().map(ToString::to_string).unwrap_or_default();
+    let node = Arc::new(Node::new(store, Arc::clone(&context.clock), id, NodeKind::Edge, name));
+    let feed = Arc::new(EdgeFeed::new(Arc::clone(&node)));
+    let drain = edge.drain;
+    let handle = Edge::start(edge, feed, Arc::new(CertificateKeys(ring)), Arc::clone(&context.clock))?;
+    tracing::info!(node = %id, https = ?handle.local_https_addrs(), http = ?handle.local_http_addrs(), "the edge serves");
+    let state = Arc::new(parking(handle));
+    let probed = Arc::clone(&state);
+    let stop = context.stop.clone();
+    running.spawn(async move {
+        stop.cancelled().await;
+        let handle = state.lock().await.take();
+        if let Some(handle) = handle {
+            handle.shutdown(drain + FINISH).await;
+        }
+        // Only now: gates wait for an edge for as long as it serves.
+        node.retire().await;
+        "edge"
+    });
+    Ok(Box::new(move || match probed.try_lock().ok().as_deref() {
+        Some(Some(handle)) => {
+            let readiness = handle.readiness();
+            let mut notes = readiness.notes.clone();
+            if let Err(reason) = &readiness.state {
+                notes.push(reason.to_string());
+            }
+            RoleReadiness { role: "edge", ready: readiness.is_ready(), notes }
+        }
+        _ => RoleReadiness { role: "edge", ready: false, notes: vec!["stopping".to_owned()] },
+    }))
+}
+
+/// The handle is consumed by the shutdown while probes still look at it.
+fn parking<T>(value: T) -> tokio::sync::Mutex<Option<T>> {
+    tokio::sync::Mutex::new(Some(value))
+}

@@ -1,0 +1,58 @@
+//! The worker: carries out what is due.
+
+use std::sync::Arc;
+
+use mtasts_dns::{Resolver, providers::Embedded};
+use mtasts_model::NodeId;
+use mtasts_probe::{MxProber, PolicyFetcher};
+use mtasts_store::Role;
+use mtasts_worker::{Worker, WorkerDeps};
+
+use super::{Context, Running, connect};
+use crate::{
+    adapters::{Accounts, StoredZone},
+    admin::{Probe, RoleReadiness},
+    config::key_ring,
+    startup::StartupError,
+};
+
+pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Probe, StartupError> {
+    let config = &context.config;
+    let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
+    let ring = key_ring(config, context.may_draw_secrets, &*entropy)?;
+    let store = connect(config, Role::Worker).await?;
+    // Unique among running workers, and new at each start: a lease of an earlier run is not ours.
+    let name = format!("worker-{}", NodeId::draw(clock.now(), &*entropy));
+    let worker_config = config.worker.config(config, name)?;
+    let zone = worker_config.zone.clone();
+    let accounts_store = store.clone();
+    let accounts_clock = Arc::clone(&clock);
+    let accounts = move |issuer| -> Arc<dyn mtasts_certs::AccountStore> {
+        Arc::new(Accounts { store: accounts_store, clock: accounts_clock, issuer })
+    };
+    let issuer =
+        config.issuer.issuer(config, accounts, ring.clone(), Arc::clone(&clock), Arc::clone(&entropy))?;
+    let resolver = Resolver::new(config.resolver.config())?;
+    let probe = config.probe(Arc::clone(&clock))?;
+    let stored = StoredZone { store: store.clone(), clock: Arc::clone(&clock) };
+    let provider = Embedded::new(zone, Arc::new(stored), config.zone.authoritative(config)?);
+    let deps = WorkerDeps {
+        store: store.clone(),
+        policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone())?,
+        mx_prober: MxProber::new(probe, resolver.clone())?,
+        resolver,
+        provider: Arc::new(provider),
+        issuer,
+        key_ring: ring,
+        clock,
+        entropy,
+    };
+    let worker = Worker::new(worker_config, deps);
+    let stop = context.stop.clone();
+    running.spawn(async move {
+        worker.run(stop).await;
+        "worker"
+    });
+    // A worker that waits for the database is in order: nothing is sent to it.
+    Ok(Box::new(|| RoleReadiness { role: "worker", ready: true, notes: Vec::new() }))
+}

@@ -1,0 +1,59 @@
+//! Why a process could not start.
+
+use std::{error::Error, net::SocketAddr, path::PathBuf};
+
+/// Why a process could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartupError {
+    #[error("no asynchronous runtime can be started")]
+    Runtime(#[source] std::io::Error),
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    #[error("the database is not ready")]
+    Store(#[from] mtasts_store::StoreError),
+    #[error("the API cannot start")]
+    Api(#[from] mtasts_api::ApiError),
+    #[error("the edge cannot start")]
+    Edge(#[from] mtasts_edge::EdgeError),
+    #[error("the nameserver cannot start")]
+    Nameserver(#[from] mtasts_dns::nameserver::BindError),
+    #[error("no resolver can be set up")]
+    Resolver(#[from] mtasts_dns::ResolveError),
+    #[error("no TLS client can be set up")]
+    Tls(#[from] rustls::Error),
+    #[error("the issuer cannot be used")]
+    Acme(#[from] mtasts_certs::AcmeConfigError),
+    #[error("the local CA cannot be used")]
+    LocalCa(#[from] mtasts_certs::LocalCaError),
+    #[error("metrics cannot be collected")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    #[error("the admin port {address} cannot be opened")]
+    Admin {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} cannot be used", .path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the role {role} ended by itself")]
+    Ended { role: &'static str },
+}
+
+/// An error and its causes in one line. A cause whose text is in its parent's already is left out.
+pub(crate) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

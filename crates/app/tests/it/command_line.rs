@@ -1,0 +1,57 @@
+//! What operators type.
+
+use std::fs;
+
+use crate::service::mtasts;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_sound_configuration_is_called_sound_and_a_wrong_key_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mtasts.toml");
+    fs::write(&path, "[service]\nzone = \"sts.example.net\"\n").unwrap();
+    let path = path.to_str().unwrap();
+    let output = mtasts(&["config", "check", "--config", path]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    fs::write(path, "[service]\nzoen = \"sts.example.net\"\n").unwrap();
+    let output = mtasts(&["config", "check", "--config", path]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("zoen"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_role_alone_without_the_shared_keys_says_what_to_set() {
+    let output = mtasts(&["worker", "--config", "/nonexistent.toml"]);
+    assert!(!output.status.success());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mtasts.toml");
+    fs::write(&path, format!("data_dir = \"{}\"\n", folder.path().display())).unwrap();
+    let output = mtasts(&["worker", "--config", path.to_str().unwrap()]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("secrets.key_ring"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_openapi_document_is_3_1_and_a_stale_file_fails_the_check() {
+    let output = mtasts(&["openapi"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("openapi.json");
+    fs::write(&path, &output.stdout).unwrap();
+    assert!(mtasts(&["openapi", "--check", path.to_str().unwrap()]).status.success());
+    fs::write(&path, "{}").unwrap();
+    let output = mtasts(&["openapi", "--check", path.to_str().unwrap()]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("make openapi"));
+}
+
+#[test]
+fn a_drawn_key_is_another_one_each_time() {
+    let (first, second) = (mtasts(&["admin", "generate-key"]).stdout, mtasts(&["admin", "generate-key"]).stdout);
+    assert!(first.len() > 40);
+    assert_ne!(first, second);
+}

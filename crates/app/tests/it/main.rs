@@ -1,0 +1,11 @@
+//! The binary as operators run it: real processes, Postgres, Pebble and BIND.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod command_line;
+mod embedded;
+mod gate;
+mod kill;
+mod main_job;
+mod outage;
+mod service;
