@@ -222,8 +222,57 @@ fn an_order_that_lost_its_delegation_is_abandoned() {
     world.customer = Customer::Elsewhere;
     world.verify_now();
     assert!(world.settle(5, |facts| facts.order.is_none()));
+    assert!(world.failed_validations.is_empty(), "the CA was told to look at a name that is not ours");
     let seen = &world.facts.delegation.as_ref().unwrap().policy_host;
     assert!(matches!(seen, CnameSeen::Elsewhere { .. }));
+}
+
+#[test]
+fn a_refusing_ca_is_asked_ever_more_rarely() {
+    let mut world = World::new(6, 1);
+    world.customer = Customer::Delegated;
+    world.ca_refuses = true;
+    let start = world.now();
+    world.settle(1_000, |_| false);
+    let first_day = world.failed_validations.iter().filter(|at| **at < start + TimeDelta::hours(24)).count();
+    assert!((5..=14).contains(&first_day), "{first_day} tries within a day");
+}
+
+#[test]
+fn a_step_that_fails_is_tried_ever_more_rarely() {
+    let mut world = delegated_world();
+    world.set_mode(Mode::Enforce, 604_800);
+    for index in 0..2 {
+        world.edge_catches_up(index);
+    }
+    let (start, mut tries) = (world.now(), 0);
+    while world.now() < start + TimeDelta::hours(1) {
+        let verifying = |made: &mtasts_model::lifecycle::Plan| matches!(made.step, Some(Step::VerifyServed { .. }));
+        let facts = world.gather();
+        let fails = verifying(&plan(&facts, world.now()));
+        let made = world.work(if fails { Fault::Fails } else { Fault::None });
+        tries += usize::from(fails);
+        assert!(tries < 40, "{tries} tries by {}", world.now());
+        if made.step.is_none() {
+            world.clock.set(made.wake_at.unwrap());
+        }
+    }
+    assert!(tries > 10, "only {tries} tries in an hour");
+}
+
+#[test]
+fn removed_records_are_not_written_again() {
+    let mut world = delegated_world();
+    world.withdraw();
+    assert!(world.settle(4_000, |facts| facts.record.removed_at.is_some()));
+    // No edge can say any more that its ledger is complete.
+    world.edge_toggles(0);
+    world.edge_toggles(1);
+    for _ in 0..20 {
+        world.work(Fault::KilledBetween);
+        assert_eq!(world.zone, None);
+        world.work(Fault::None);
+    }
 }
 
 #[test]

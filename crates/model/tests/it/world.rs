@@ -67,7 +67,7 @@ pub(crate) struct World {
     ca_url_persisted: Option<OrderId>,
     ca: Option<(OrderId, CaOrder)>,
     pub(crate) ca_refuses: bool,
-    failed_validations: Vec<Timestamp>,
+    pub(crate) failed_validations: Vec<Timestamp>,
     /// (last served + max_age) of versions that need the host: the truth, flushed or not.
     truly_needed_until: Option<Timestamp>,
     pub(crate) certificates: usize,
@@ -393,7 +393,12 @@ impl World {
                     Some(HostContentRef { version_id: version, certificate_id: certificate }),
                 );
             }
-            Step::MarkServed { .. } => self.version().served_at = Some(now),
+            Step::MarkServed { .. } => {
+                let revision = self.facts.host.revision;
+                let lagging = self.edges.iter().any(|edge| edge.in_service && edge.position < revision);
+                assert!(!lagging, "marked as served while an edge lacks it");
+                self.version().served_at = Some(now);
+            }
             Step::VerifyServed { .. } => self.version().verified_at = Some(now),
             Step::ConfirmRecords { version } => {
                 if self.zone == Some(version) {
