@@ -39,8 +39,7 @@ pub(crate) struct Admin {
 impl Admin {
     /// Opens the port and serves until `stop`.
     pub(crate) async fn start(self, address: SocketAddr, stop: CancellationToken) -> Result<SocketAddr, StartupError> {
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| StartupError::Admin { address, source })?;
+        let listener = TcpListener::bind(address).await.map_err(|source| StartupError::Admin { address, source })?;
         let bound = listener.local_addr().map_err(|source| StartupError::Admin { address, source })?;
         let shared = Arc::new(self);
         tokio::spawn(upkeep(Arc::clone(&shared), stop.clone()));

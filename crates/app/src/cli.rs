@@ -200,8 +200,7 @@ fn openapi(args: &OpenapiArgs) -> Outcome {
     let mut document = mtasts_api::openapi().to_pretty_json()?;
     document.push('\n');
     if let Some(path) = &args.check {
-        let found =
-            fs::read_to_string(path).map_err(|source| CommandError::Read { path: path.clone(), source })?;
+        let found = fs::read_to_string(path).map_err(|source| CommandError::Read { path: path.clone(), source })?;
         return if found == document { Ok(()) } else { Err(CommandError::Stale(path.clone()).into()) };
     }
     match &args.output {

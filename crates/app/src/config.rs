@@ -16,7 +16,7 @@ pub(crate) use self::{
     data_dir::{key_ring, operator_token},
     sections::{
         AdminConfig, ApiSection, DatabaseConfig, EdgeSection, IssuerConfig, IssuerKind, LogConfig, LogFormat,
-        NameserverSection, NamesConfig, ProbeSection, RedisConfig, ReportsConfig, ResolverSection, SecretsConfig,
+        NamesConfig, NameserverSection, ProbeSection, RedisConfig, ReportsConfig, ResolverSection, SecretsConfig,
         ServiceConfig, WorkerSection, ZoneSection,
     },
 };

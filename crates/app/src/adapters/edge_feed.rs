@@ -34,11 +34,7 @@ impl Feed for EdgeFeed {
         self.node.acknowledge(position).await.map_err(FeedError::new)
     }
 
-    async fn flush_served(
-        &self,
-        lines: Vec<ServedLine>,
-        complete_until: Option<Timestamp>,
-    ) -> Result<(), FeedError> {
+    async fn flush_served(&self, lines: Vec<ServedLine>, complete_until: Option<Timestamp>) -> Result<(), FeedError> {
         self.node.register().await.map_err(FeedError::new)?;
         self.node.store.flush_served(&lines, complete_until, self.node.id).await.map_err(FeedError::new)
     }

@@ -69,7 +69,9 @@ pub(crate) fn node_id(path: &Path, clock: &dyn Clock, entropy: &dyn Entropy) -> 
     match fs::read_to_string(path) {
         Ok(text) => match text.trim().parse() {
             Ok(id) => return Ok(id),
-            Err(error) => tracing::warn!(path = %path.display(), %error, "the node's id is unreadable: drawing another"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the node's id is unreadable: drawing another")
+            }
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),

@@ -92,13 +92,12 @@ fn kept(path: &Path, draw: impl FnOnce() -> SecretString) -> Result<SecretString
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     let secret = draw();
     let draft = path.with_extension(format!("draft-{}", std::process::id()));
-    let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).and_then(
-        |mut file| {
+    let written =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).and_then(|mut file| {
             file.write_all(secret.expose_secret().as_bytes())?;
             file.write_all(b"\n")?;
             file.sync_all()
-        },
-    );
+        });
     // A hard link fails if the name is taken, unlike a rename.
     let placed = written.and_then(|()| fs::hard_link(&draft, path));
     let _ = fs::remove_file(&draft);

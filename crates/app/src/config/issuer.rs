@@ -122,7 +122,8 @@ impl IssuerConfig {
         let mut config = AcmeConfig::new(self.account.clone(), directory);
         if let Some(path) = &self.root_file {
             let read = std::fs::read(path);
-            let pem = read.map_err(|source| ConfigError::File { key: "issuer.root_file", path: path.clone(), source })?;
+            let pem =
+                read.map_err(|source| ConfigError::File { key: "issuer.root_file", path: path.clone(), source })?;
             config.roots_pem = Some(pem);
         }
         config.external_account = match (&self.eab_key_id, &self.eab_hmac_key) {
@@ -158,10 +159,8 @@ impl IssuerConfig {
                 Arc::new(AcmeIssuer::new(&acme, accounts(key), ring, clock)?)
             }
             IssuerKind::LocalCa => {
-                let local = LocalCaConfig {
-                    lifetime: TimeDelta::days(self.local_ca_days.into()),
-                    ..LocalCaConfig::default()
-                };
+                let local =
+                    LocalCaConfig { lifetime: TimeDelta::days(self.local_ca_days.into()), ..LocalCaConfig::default() };
                 let folder = config.local_ca_dir();
                 let ca = LocalCa::open_or_create(&folder, &local, clock, entropy)?;
                 tracing::info!(root = %folder.join("root.pem").display(), "certificates come from the local CA");

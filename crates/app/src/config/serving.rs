@@ -173,7 +173,8 @@ impl NameserverSection {
         let mut made = NameserverConfig::new(zone.clone(), self.listen.clone());
         let names = if self.ns.is_empty() { vec![format!("ns1.{zone}")] } else { self.ns.clone() };
         made.soa_mname.clone_from(&names[0]);
-        made.name_servers = names.into_iter().map(|name| self.name_server(name, zone.as_str())).collect::<Result<_, _>>()?;
+        made.name_servers =
+            names.into_iter().map(|name| self.name_server(name, zone.as_str())).collect::<Result<_, _>>()?;
         if let Some(hostmaster) = &self.hostmaster {
             made.soa_rname.clone_from(hostmaster);
         }
@@ -182,8 +183,7 @@ impl NameserverSection {
         made.ttl =
             Ttls { zone: self.zone_ttl_seconds, edge: self.edge_ttl_seconds, negative: self.negative_ttl_seconds };
         made.static_records = self.records.iter().map(RecordConfig::record).collect();
-        made.replica_path =
-            Some(self.replica_file.clone().unwrap_or_else(|| config.data_dir.join("nameserver.redb")));
+        made.replica_path = Some(self.replica_file.clone().unwrap_or_else(|| config.data_dir.join("nameserver.redb")));
         Ok(made)
     }
 

@@ -53,8 +53,7 @@ impl WorkerSection {
         made.edge_grace = TimeDelta::seconds(self.edge_grace_seconds.into());
         made.challenge_preference = config.issuer.challenges()?;
         made.ca_budget = config.issuer.budget();
-        made.tenant_budget =
-            Budget { capacity: self.tenant_orders_burst, per_hour: self.tenant_orders_per_hour };
+        made.tenant_budget = Budget { capacity: self.tenant_orders_burst, per_hour: self.tenant_orders_per_hour };
         made.record_ttl = self.record_ttl_seconds;
         made.report_templates = config.reports.templates()?;
         Ok(made)

@@ -13,7 +13,8 @@ use crate::{
 
 /// Prints findings; true when there is nothing to mend.
 pub(crate) async fn look(config: &Config, domain: &str, out: &mut impl Write) -> Result<bool, StartupError> {
-    let domain = MailDomain::parse(domain, &config.names.rules()).map_err(|error| ConfigError::value("DOMAIN", error))?;
+    let domain =
+        MailDomain::parse(domain, &config.names.rules()).map_err(|error| ConfigError::value("DOMAIN", error))?;
     let resolver = Resolver::new(config.resolver.config())?;
     let probe = config.probe(Arc::new(SystemClock))?;
     let fetcher = PolicyFetcher::new(probe.clone(), resolver.clone())?;

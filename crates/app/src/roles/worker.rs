@@ -30,8 +30,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let accounts = move |issuer| -> Arc<dyn mtasts_certs::AccountStore> {
         Arc::new(Accounts { store: accounts_store, clock: accounts_clock, issuer })
     };
-    let issuer =
-        config.issuer.issuer(config, accounts, ring.clone(), Arc::clone(&clock), Arc::clone(&entropy))?;
+    let issuer = config.issuer.issuer(config, accounts, ring.clone(), Arc::clone(&clock), Arc::clone(&entropy))?;
     let resolver = Resolver::new(config.resolver.config())?;
     let probe = config.probe(Arc::clone(&clock))?;
     let stored = StoredZone { store: store.clone(), clock: Arc::clone(&clock) };

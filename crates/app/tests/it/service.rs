@@ -15,7 +15,7 @@ use crate::gate::Gate;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_mtasts");
 pub(crate) const OPERATOR_TOKEN: &str = "canary-operator-token-0123456789";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const CUSTOMER: &str = "customer.test";
 
 pub(crate) struct Ports {
@@ -33,8 +33,7 @@ pub(crate) struct Service {
     pub(crate) ports: Ports,
     pub(crate) key_ring: String,
     pub(crate) key: String,
-    /// Kept for its drop: it is killed with the test.
-    _pebble: Pebble,
+    pebble: Pebble,
     folder: tempfile::TempDir,
 }
 
@@ -71,8 +70,7 @@ impl Service {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("pebble-root.pem"), pebble.root().await).unwrap();
         let key_ring = String::from_utf8(mtasts(&["admin", "generate-key"]).stdout).unwrap().trim().to_owned();
-        let service =
-            Self { database, gate, bind, ports, key_ring, key: String::new(), _pebble: pebble, folder };
+        let service = Self { database, gate, bind, ports, key_ring, key: String::new(), pebble: pebble, folder };
         service.write_config(&url);
         service
     }
@@ -81,8 +79,8 @@ impl Service {
         let mut database = database.clone();
         database.set_port(Some(self.gate.port)).unwrap();
         let Ports { api, https, http, nameserver } = self.ports;
-        let (dns, directory) = (self.bind.address(), self._pebble.directory());
-        let (listener_ca, root) = (self._pebble.listener_ca(), self.path("pebble-root.pem"));
+        let (dns, directory) = (self.bind.address(), self.pebble.directory());
+        let (listener_ca, root) = (self.pebble.listener_ca(), self.path("pebble-root.pem"));
         let key_ring = &self.key_ring;
         let text = format!(
             r#"
@@ -165,7 +163,7 @@ impl Service {
         let path = format!("/v1/tenants/{}/api-keys", tenant["id"].as_str().unwrap());
         let (status, key) = self.call("POST", &path, OPERATOR_TOKEN, Some(json!({"name": "test"}))).await;
         assert_eq!(status, 201, "{key}");
-        self.key = key["key"].as_str().unwrap().to_owned();
+        key["key"].as_str().unwrap().clone_into(&mut self.key);
     }
 
     /// Registers `customer.test` and gives its id.
