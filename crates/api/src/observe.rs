@@ -32,6 +32,8 @@ use crate::{
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 64;
+/// The documentation fetches nothing from outside.
+const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:";
 
 /// The id by which caller and log name one request.
 #[derive(Clone, Debug)]
@@ -112,7 +114,7 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     };
     let _in_span = span.enter();
     let outcome = match outcome {
-        Ok(response) => Ok(present(response, &state, &id)),
+        Ok(response) => Ok(present(response, &state, &id, &route)),
         Err(problem) => {
             log_cause(&problem);
             let answer = finish(problem.respond(&state.config.public_url, id.as_str()), &id);
@@ -131,6 +133,7 @@ fn present<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
     state: &State,
     id: &RequestId,
+    route: &str,
 ) -> ServiceResponse<EitherBody<B>> {
     let problem = match response.response().error() {
         Some(error) => Some(failed_ref(error)),
@@ -147,6 +150,9 @@ fn present<B: MessageBody + 'static>(
     }
     let mut response = response;
     insert_common_headers(response.headers_mut(), id);
+    if route.starts_with("/docs/") {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY));
+    }
     response.map_into_left_body()
 }
 

@@ -21,7 +21,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use utoipa_actix_web::AppExt;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     config::ApiConfig,
@@ -158,7 +158,7 @@ impl ApiServer {
                 .service(pages::docs)
                 .service(problem::pages::index)
                 .service(problem::pages::one)
-                .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi.clone()))
+                .service(documentation(openapi.clone()))
                 .default_service(web::to(pages::fallback))
         })
         .workers(config.workers.max(1))
@@ -172,6 +172,11 @@ impl ApiServer {
         }
         Ok(server.run())
     }
+}
+
+/// The documentation. Without the validator's badge, which the browser would fetch from outside.
+fn documentation(openapi: utoipa::openapi::OpenApi) -> SwaggerUi {
+    SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi).config(Config::default().validator_url("none"))
 }
 
 /// Stops the server at once when `run` is dropped.

@@ -133,7 +133,7 @@ async fn migrate(context: &Context) -> Result<(), StartupError> {
     };
     match timeout(DATABASE_DEADLINE, attempt).await {
         Ok(Ok(report)) => {
-            tracing::info!(version = %report.version, applied = report.applied.len(), "schema is current")
+            tracing::info!(version = %report.version, applied = report.applied.len(), "schema is current");
         }
         Ok(Err(error)) => return Err(error.into()),
         // Edge and nameserver serve from their replicas without it, as they do when they run alone.

@@ -152,8 +152,15 @@ async fn the_documentation_is_served_without_the_outside_world() {
     }
     let page = service.call("GET", "/docs/").send().await;
     assert_eq!(page.status, 200);
-    assert!(page.text.contains("swagger-ui"));
+    assert!(page.text.contains("swagger-ui") && !page.text.contains("<script>"), "no script that the policy forbids");
     assert!(!page.text.contains("http://") && !page.text.contains("https://"), "no address outside: {}", page.text);
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'self'"));
+    let script = service.call("GET", "/docs/swagger-initializer.js").send().await;
+    assert!(
+        script.text.contains("\"validatorUrl\": \"none\"") && script.text.contains("/openapi.json"),
+        "{}",
+        script.text
+    );
     let document = service.call("GET", "/openapi.json").send().await;
     assert_eq!(document.body, service.spec.0);
 }

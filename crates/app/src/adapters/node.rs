@@ -70,7 +70,7 @@ pub(crate) fn node_id(path: &Path, clock: &dyn Clock, entropy: &dyn Entropy) -> 
         Ok(text) => match text.trim().parse() {
             Ok(id) => return Ok(id),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the node's id is unreadable: drawing another")
+                tracing::warn!(path = %path.display(), %error, "the node's id is unreadable: drawing another");
             }
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -70,7 +70,7 @@ impl Service {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("pebble-root.pem"), pebble.root().await).unwrap();
         let key_ring = String::from_utf8(mtasts(&["admin", "generate-key"]).stdout).unwrap().trim().to_owned();
-        let service = Self { database, gate, bind, ports, key_ring, key: String::new(), pebble: pebble, folder };
+        let service = Self { database, gate, bind, ports, key_ring, key: String::new(), pebble, folder };
         service.write_config(&url);
         service
     }

@@ -122,5 +122,5 @@ pub(crate) async fn insert(
         expires_at: wanted.expires_at,
     };
     let api_key = ApiKeyBody::from(tx.create_api_key(new, by, now).await?);
-    Ok(Answer::new(StatusCode::CREATED, &NewApiKeyBody { api_key, key: Some(secret.reveal().to_owned()) })?)
+    Ok(Answer::new(StatusCode::CREATED, &NewApiKeyBody { api_key, key: None })?.salt(salt))
 }
