@@ -44,7 +44,9 @@ pub(crate) async fn by_id(db: &impl ConnectionTrait, id: DomainId) -> Result<Opt
 }
 
 pub(crate) async fn by_name(db: &impl ConnectionTrait, name: &str) -> Result<Option<DomainView>, StoreError> {
-    let sql = format!("SELECT {COLUMNS}, {VERSION_COLUMNS} FROM domains d {NEIGHBOURS} WHERE d.name = $1 AND d.state <> 'gone'");
+    let sql = format!(
+        "SELECT {COLUMNS}, {VERSION_COLUMNS} FROM domains d {NEIGHBOURS} WHERE d.name = $1 AND d.state <> 'gone'"
+    );
     sql::row(db, &sql, vec![name.into()]).await?.map(|row| view(&row)).transpose()
 }
 
@@ -147,9 +149,7 @@ fn view(row: &QueryResult) -> Result<DomainView, StoreError> {
         nudged_at: row.try_get("", "nudged_at")?,
         conditions: conditions(at, json("conditions")?)?,
         version: version.map(PolicyVersion::try_from).transpose()?,
-        published_version: row
-            .try_get::<Option<Uuid>>("", "confirmed_version_id")?
-            .map(PolicyVersionId::from_uuid),
+        published_version: row.try_get::<Option<Uuid>>("", "confirmed_version_id")?.map(PolicyVersionId::from_uuid),
         delegation_seen: at.json_or_none("delegation", json("delegation")?)?,
         mx_seen: at.json_or_none("mx", json("mx")?)?,
         certificate,

@@ -16,15 +16,16 @@ use crate::{Store, StoreError, der, sql, stored::revision_column, zone};
 /// The longest page.
 const MAX_PAGE: u32 = 1_000;
 
-/// The page by the index on `revision` first, what its rows name afterwards by primary keys. `floor` and `drawn` are
-/// read in the same snapshot, in a row of their own, since there may be no change.
+/// The page by the index on `revision` first, what its rows name afterwards by primary keys: LIMIT 1 keeps the planner
+/// from reading whole tables for it. `floor` and `drawn` are read in the same snapshot, in a row of their own, since
+/// there may be no change.
 const EDGE_PAGE: &str = "
     SELECT e.name, e.kind, e.revision, e.tenant_id, e.domain_id, e.version_id, e.certificate_id, e.challenge,
         v.mode, v.max_age, v.policy_text, c.chain, c.sealed_key, c.not_after, f.floor, f.drawn
     FROM (SELECT floor, (SELECT last_value FROM edge_revisions) AS drawn FROM feed_floors WHERE feed = 'edge') f
     LEFT JOIN (SELECT * FROM edge_entries WHERE revision > $1 ORDER BY revision LIMIT $2) e ON true
-    LEFT JOIN policy_versions v ON v.id = e.version_id
-    LEFT JOIN certificates c ON c.id = e.certificate_id
+    LEFT JOIN LATERAL (SELECT mode, max_age, policy_text FROM policy_versions WHERE id = e.version_id LIMIT 1) v ON true
+    LEFT JOIN LATERAL (SELECT chain, sealed_key, not_after FROM certificates WHERE id = e.certificate_id LIMIT 1) c ON true
     ORDER BY e.revision";
 
 const ZONE_PAGE: &str = "

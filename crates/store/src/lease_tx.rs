@@ -13,10 +13,7 @@ use sea_orm::{DatabaseTransaction, FromQueryResult};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{
-    Actor, Channel, DomainState, Lease, Store, StoreError, audit, nudge, schedule, sql,
-    stored::At,
-};
+use crate::{Actor, Channel, DomainState, Lease, Store, StoreError, audit, nudge, schedule, sql, stored::At};
 
 pub use host::HostTaken;
 

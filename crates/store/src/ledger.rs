@@ -24,9 +24,8 @@ impl Store {
         // One line per version, in order of their ids: edges that flush at the same time lock rows in the same order.
         let mut merged: BTreeMap<Uuid, ServedLine> = BTreeMap::new();
         for line in lines {
-            let sum = merged
-                .entry(line.version_id.as_uuid())
-                .or_insert_with(|| ServedLine { requests: 0, ..line.clone() });
+            let sum =
+                merged.entry(line.version_id.as_uuid()).or_insert_with(|| ServedLine { requests: 0, ..line.clone() });
             sum.last_served_at = sum.last_served_at.max(line.last_served_at);
             sum.requests = sum.requests.saturating_add(line.requests);
         }

@@ -4,9 +4,7 @@ use mtasts_model::{DomainId, PolicyVersionId, TenantId, Timestamp};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, EntityTrait};
 use uuid::Uuid;
 
-use crate::{
-    Actor, NewVersion, PolicyVersion, StoreError, entity::policy_version, host, sql, stored::seconds_column,
-};
+use crate::{Actor, NewVersion, PolicyVersion, StoreError, entity::policy_version, host, sql, stored::seconds_column};
 
 /// The domain for which a version is made. Its row is locked.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +75,11 @@ pub(crate) async fn make(
     Ok(Made { version, fed: revision.is_some() })
 }
 
-pub(crate) async fn superseded(db: &impl ConnectionTrait, version: PolicyVersionId, now: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn superseded(
+    db: &impl ConnectionTrait,
+    version: PolicyVersionId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let sql = "UPDATE policy_versions SET superseded_at = $1 WHERE id = $2";
     sql::execute(db, sql, vec![now.into(), version.as_uuid().into()]).await?;
     Ok(())

@@ -38,13 +38,7 @@ impl Store {
             VALUES ($1, $2, $3, 0, $4, $5, $5)
             ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name, position = 0,
                 lease_until = excluded.lease_until, started_at = excluded.started_at";
-        let values = vec![
-            node.as_uuid().into(),
-            kind.as_str().into(),
-            name.into(),
-            (now + lease).into(),
-            now.into(),
-        ];
+        let values = vec![node.as_uuid().into(), kind.as_str().into(), name.into(), (now + lease).into(), now.into()];
         sql::execute(self.db(), sql, values).await?;
         Ok(())
     }

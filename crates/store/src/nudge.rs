@@ -8,8 +8,8 @@ mod publish;
 
 use std::{collections::BTreeSet, sync::OnceLock};
 
-use secrecy::{ExposeSecret, SecretString};
 use sea_orm::ConnectionTrait;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use tokio::{sync::watch, task::JoinHandle};
 

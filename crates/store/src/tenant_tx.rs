@@ -10,9 +10,7 @@ use std::collections::BTreeSet;
 
 pub(crate) use idempotency::IDEMPOTENCY_KEPT;
 use mtasts_model::{AuditEventId, DomainId, TenantId, Timestamp};
-use sea_orm::{
-    ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value as Json;
 use uuid::Uuid;
 

@@ -86,11 +86,7 @@ impl ZoneRow {
 }
 
 /// The values of a row; None: they are gone.
-pub(crate) fn set(
-    name: &str,
-    ttl: Option<i64>,
-    values: Option<Json>,
-) -> Result<Option<RecordData>, StoreError> {
+pub(crate) fn set(name: &str, ttl: Option<i64>, values: Option<Json>) -> Result<Option<RecordData>, StoreError> {
     let (Some(ttl), Some(values)) = (ttl, values) else { return Ok(None) };
     let unreadable = |column| move |error| StoreError::unreadable("zone_records", column, name, error);
     Ok(Some(RecordData {
@@ -106,11 +102,7 @@ pub(crate) fn type_word(record_type: RecordType) -> &'static str {
     }
 }
 
-async fn read(
-    db: &impl ConnectionTrait,
-    name: &str,
-    record_type: RecordType,
-) -> Result<Option<ZoneRow>, StoreError> {
+async fn read(db: &impl ConnectionTrait, name: &str, record_type: RecordType) -> Result<Option<ZoneRow>, StoreError> {
     let sql = "SELECT revision, ttl, record_values FROM zone_records WHERE name = $1 AND type = $2";
     sql::one(db, sql, vec![name.into(), type_word(record_type).into()]).await
 }

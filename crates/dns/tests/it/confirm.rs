@@ -75,6 +75,8 @@ async fn a_change_is_confirmed_when_every_server_has_it_and_not_before() {
     until("the second server has it", || second.nameserver.position().number() == 1).await;
     assert_eq!(confirmed(change.set.as_ref()).await, Confirmation::Agreed);
     assert!(matches!(confirmed(None).await, Confirmation::Lagging { .. }));
+    let other = put(NAME, &["one", "three"]);
+    assert!(matches!(confirmed(other.set.as_ref()).await, Confirmation::Lagging { .. }));
 }
 
 #[tokio::test]

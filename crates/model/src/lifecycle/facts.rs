@@ -229,7 +229,7 @@ pub struct RecordFacts {
     pub confirmed_at: Option<Timestamp>,
     /// When the records were last removed.
     pub removed_at: Option<Timestamp>,
-    /// Whether the TLSRPT record set differs from what was last confirmed (the tenant changed its report addresses).
+    /// Whether the TLSRPT record set differs from what was last written (the tenant changed its report addresses).
     pub reports_stale: bool,
 }
 

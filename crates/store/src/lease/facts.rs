@@ -13,12 +13,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::Lease;
-use crate::{
-    DomainState, PolicyVersion, StoreError, domain_rows,
-    entity::policy_version,
-    sql,
-    stored::At,
-};
+use crate::{DomainState, PolicyVersion, StoreError, domain_rows, entity::policy_version, sql, stored::At};
 
 /// `$1` domain, `$2` token, `$3` now, `$4` the edges' grace in seconds.
 ///

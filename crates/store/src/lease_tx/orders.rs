@@ -62,8 +62,7 @@ impl LeaseTx {
     pub async fn challenge_published(&mut self, id: OrderId, challenge: &Challenge) -> Result<Revision, StoreError> {
         self.enter(id, "challenge-published").await?;
         let owner = (self.lease.domain_id, self.lease.tenant_id);
-        let revision =
-            host::publish_challenge(&self.tx, &self.domain.name, owner, id, challenge, self.now).await?;
+        let revision = host::publish_challenge(&self.tx, &self.domain.name, owner, id, challenge, self.now).await?;
         self.nudges.insert(Channel::Edge);
         self.keep_challenge(id, &OrderChallenge::Edge { challenge: challenge.clone() }, revision).await?;
         Ok(revision)

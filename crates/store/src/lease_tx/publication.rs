@@ -40,8 +40,7 @@ impl LeaseTx {
         self.must_touch(stamp, vec![self.now.into(), id.as_uuid().into(), self.id().into()]).await?;
         let sql = "UPDATE domains SET confirmed_version_id = $1, confirmed_at = $2, written_report_uris = $3
             WHERE id = $4";
-        let values =
-            vec![id.as_uuid().into(), self.now.into(), report_uri_texts(report_uris).into(), self.id().into()];
+        let values = vec![id.as_uuid().into(), self.now.into(), report_uri_texts(report_uris).into(), self.id().into()];
         self.must_touch(sql, values).await
     }
 

@@ -97,12 +97,7 @@ impl TenantTx {
     }
 
     /// Asks to look at everything again at once. [`StoreError::NotFound`] for a domain that is gone as well.
-    pub async fn request_verify(
-        &mut self,
-        id: DomainId,
-        by: &Actor,
-        now: Timestamp,
-    ) -> Result<DomainView, StoreError> {
+    pub async fn request_verify(&mut self, id: DomainId, by: &Actor, now: Timestamp) -> Result<DomainView, StoreError> {
         let domain = self.lock(id).await?;
         if domain.state()? == crate::DomainState::Gone {
             return Err(StoreError::NotFound);

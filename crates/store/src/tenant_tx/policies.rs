@@ -32,7 +32,8 @@ impl TenantTx {
         if expected.is_some() && expected != current {
             return Err(StoreError::VersionConflict { current });
         }
-        let newest = new_version::newest(&self.tx, domain.version_id).await?.map(PolicyVersion::try_from).transpose()?;
+        let newest =
+            new_version::newest(&self.tx, domain.version_id).await?.map(PolicyVersion::try_from).transpose()?;
         if let Some(newest) = &newest
             && newest.policy == new.policy
         {
@@ -71,11 +72,7 @@ impl TenantTx {
     }
 
     /// One version; None when the domain has no such version.
-    pub async fn version(
-        &self,
-        id: DomainId,
-        version: PolicyVersionId,
-    ) -> Result<Option<PolicyVersion>, StoreError> {
+    pub async fn version(&self, id: DomainId, version: PolicyVersionId) -> Result<Option<PolicyVersion>, StoreError> {
         let row = policy_version::Entity::find_by_id(version.as_uuid())
             .filter(policy_version::Column::DomainId.eq(id.as_uuid()))
             .one(&self.tx)

@@ -50,7 +50,8 @@ impl TenantTx {
         by: &Actor,
         now: Timestamp,
     ) -> Result<PolicyVersion, StoreError> {
-        let newest = new_version::newest(&self.tx, domain.version_id).await?.map(PolicyVersion::try_from).transpose()?;
+        let newest =
+            new_version::newest(&self.tx, domain.version_id).await?.map(PolicyVersion::try_from).transpose()?;
         if let Some(newest) = newest.filter(|newest| newest.policy == none.policy) {
             return Ok(newest);
         }

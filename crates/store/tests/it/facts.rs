@@ -8,7 +8,7 @@ use mtasts_model::{
 };
 use mtasts_store::{Actor, NodeKind, Role, VersionReason};
 
-use crate::fixture::{Fixture, GRACE, LEASE, policy};
+use crate::fixture::{Fixture, GRACE, LEASE, line, policy};
 
 #[tokio::test]
 async fn a_new_domain_has_nothing_but_its_registration() {
@@ -169,7 +169,7 @@ async fn the_ledger_keeps_the_latest_moment_and_adds_requests_up() {
     let version = domain.version.clone().unwrap().id;
     let node = fixture.edge_node(&edge).await;
     let (early, late) = (fixture.now(), fixture.now() + TimeDelta::minutes(5));
-    let (first, second) = (fixture.line(&domain, version, late), fixture.line(&domain, version, early));
+    let (first, second) = (line(&domain, version, late), line(&domain, version, early));
     edge.flush_served(&[first.clone(), second.clone()], Some(early), node).await.unwrap();
     edge.flush_served(&[second], Some(late), node).await.unwrap();
     edge.flush_served(&[], Some(early), node).await.unwrap();
@@ -192,7 +192,7 @@ async fn the_longest_memory_counts_and_none_needs_nothing() {
     let none = fixture.set_policy(&api, &domain, policy(Mode::None, &[], 31_557_600)).await;
     let at = fixture.now();
     let lines = [(long, at), (short, at + TimeDelta::hours(1)), (none, at + TimeDelta::days(1))];
-    let lines = lines.map(|(version, at)| fixture.line(&domain, version, at));
+    let lines = lines.map(|(version, at)| line(&domain, version, at));
     edge.flush_served(&lines, Some(at), node).await.unwrap();
     let lease = fixture.claim(&worker, domain.id).await;
     let ledger = fixture.facts(&worker, &lease).await.ledger;

@@ -30,7 +30,7 @@ async fn race(fixture: &Fixture) -> (BTreeMap<String, u64>, BTreeMap<String, u64
             let mut position = Revision::ZERO;
             loop {
                 let last = done.load(Ordering::SeqCst);
-                let page = edge.edge_changes(position, 3).await.unwrap();
+                let page = edge.edge_changes(position, 500).await.unwrap();
                 assert!(page.changes.is_sorted_by(|a, b| a.revision < b.revision));
                 position = page.position;
                 seen.extend(page.changes.iter().map(|c| (c.domain.to_string(), c.revision.number())));
@@ -49,7 +49,7 @@ async fn race(fixture: &Fixture) -> (BTreeMap<String, u64>, BTreeMap<String, u64
                     let name = format!("w{writer}-{write}.example");
                     let sql = format!(
                         "DO $$ DECLARE drawn bigint := next_edge_revision(); BEGIN
-                            PERFORM pg_sleep(random() * 0.01);
+                            PERFORM pg_sleep(random() * 0.02);
                             INSERT INTO edge_entries (name, kind, revision, changed_at)
                             VALUES ('{name}', 'host', drawn, now());
                         END $$"
@@ -76,7 +76,7 @@ async fn a_reader_that_pages_while_others_write_never_skips_a_revision() {
     let fixture = Fixture::new().await;
     let (seen, there) = race(&fixture).await;
     assert_eq!(there.len(), WRITERS * WRITES);
-    assert_eq!(seen, there);
+    assert!(seen == there, "the reader missed {} of {}", there.len() - seen.len(), there.len());
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn without_the_lock_the_same_reader_does_skip_revisions() {
         )
         .await;
     let (seen, there) = race(&fixture).await;
-    assert_ne!(seen, there, "or else the test above proves nothing");
+    assert!(seen != there, "or else the test above proves nothing");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use mtasts_store::{
     Actor, DomainView, Lease, LeaseTx, NewCertificate, NewDomain, NewTenant, NewVersion, NodeKind, Role, Store,
     StoreConfig, StoreError, VersionReason, migrate,
 };
-use mtasts_testkit::TestDatabase;
+use mtasts_testkit::{TestDatabase, wait_for};
 use secrecy::SecretString;
 
 /// How long a lease of a domain or a node lasts.
@@ -112,8 +112,12 @@ impl Fixture {
                 domain.as_uuid()
             ))
             .await;
-        let claimed = worker.claim_due("a worker", 1_000, LEASE, self.now()).await.unwrap();
-        *claimed.iter().find(|lease| lease.domain_id == domain).expect("it is due")
+        // Whoever has the row locked at this moment is passed over.
+        wait_for(Duration::from_secs(10), "the domain is claimed", async || {
+            let claimed = worker.claim_due("a worker", 1_000, LEASE, self.now()).await.unwrap();
+            claimed.into_iter().find(|lease| lease.domain_id == domain)
+        })
+        .await
     }
 
     pub(crate) async fn tx(&self, worker: &Store, lease: &Lease) -> LeaseTx {
@@ -151,16 +155,23 @@ impl Fixture {
         }
     }
 
-    /// Brings a domain all the way into the feed.
+    /// Brings a domain all the way into the feed, with whatever version is the newest then.
     pub(crate) async fn serve(&self, worker: &Store, domain: &DomainView) -> Revision {
         let lease = self.claim(worker, domain.id).await;
         let certificate = self.issue(worker, &lease).await;
-        let version = self.facts(worker, &lease).await.version.unwrap().id;
-        let mut tx = self.tx(worker, &lease).await;
-        let revision = tx.serve_host(version, certificate).await.unwrap();
-        tx.settle(&[], None, true).await.unwrap();
-        tx.commit().await.unwrap();
-        revision
+        loop {
+            let version = self.facts(worker, &lease).await.version.unwrap().id;
+            let mut tx = self.tx(worker, &lease).await;
+            match tx.serve_host(version, certificate).await {
+                Err(StoreError::VersionConflict { .. }) => {}
+                served => {
+                    let revision = served.unwrap();
+                    tx.settle(&[], None, true).await.unwrap();
+                    tx.commit().await.unwrap();
+                    return revision;
+                }
+            }
+        }
     }
 
     pub(crate) async fn edge_node(&self, edge: &Store) -> NodeId {
@@ -168,15 +179,16 @@ impl Fixture {
         edge.register_node(node, NodeKind::Edge, "an edge", self.now(), LEASE).await.unwrap();
         node
     }
+}
 
-    pub(crate) fn line(&self, domain: &DomainView, version: PolicyVersionId, at: Timestamp) -> ServedLine {
-        ServedLine {
-            tenant_id: domain.tenant_id,
-            domain_id: domain.id,
-            version_id: version,
-            last_served_at: at,
-            requests: 1,
-        }
+/// An edge served a version at this moment.
+pub(crate) fn line(domain: &DomainView, version: PolicyVersionId, at: Timestamp) -> ServedLine {
+    ServedLine {
+        tenant_id: domain.tenant_id,
+        domain_id: domain.id,
+        version_id: version,
+        last_served_at: at,
+        requests: 1,
     }
 }
 

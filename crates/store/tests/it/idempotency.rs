@@ -28,7 +28,8 @@ async fn a_repeated_request_gets_the_first_answer() {
 #[tokio::test]
 async fn a_request_that_failed_left_no_trace() {
     let fixture = Fixture::new().await;
-    let api = fixture.store(Role::Api).await;
+    // One connection: the next transaction begins once the last is rolled back.
+    let api = fixture.store_of(Role::Api, 1).await;
     let tenant = fixture.tenant(&api).await;
     for _ in 0..2 {
         let mut tx = api.tenant_tx(tenant).await.unwrap();

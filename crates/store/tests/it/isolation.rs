@@ -57,6 +57,19 @@ async fn tenants_that_alternate_on_one_connection_see_their_own_domains_only() {
 }
 
 #[tokio::test]
+async fn a_connection_forgets_its_tenant_with_the_transaction() {
+    let fixture = Fixture::new().await;
+    let api = fixture.store_of(Role::Api, 1).await;
+    let tenant = fixture.tenant(&api).await;
+    let domain = fixture.domain(&api, tenant, "example.com").await;
+    let tx = api.tenant_tx(tenant).await.unwrap();
+    assert!(tx.domain(domain.id).await.unwrap().is_some());
+    tx.commit().await.unwrap();
+    // A statement outside of any transaction, on the same connection: there is a row, but nobody's tenant is set.
+    assert_eq!(api.next_due_at().await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_foreign_object_is_as_one_that_never_was() {
     let fixture = Fixture::new().await;
     let api = fixture.store(Role::Api).await;

@@ -1,5 +1,7 @@
 //! The store against a real Postgres, as the roles that the processes have: none of them owns a table or is superuser.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers may fail as its body may")]
+
 mod domains;
 mod facts;
 mod feeds;

@@ -8,7 +8,7 @@ use mtasts_model::{
 };
 use mtasts_store::{Actor, DomainState, Role, StoreError, VersionReason};
 
-use crate::fixture::{Fixture, changes, is_fenced, policy};
+use crate::fixture::{Fixture, changes, is_fenced, line, policy};
 
 #[tokio::test]
 async fn a_domain_that_was_never_served_is_gone_at_once() {
@@ -51,7 +51,7 @@ async fn a_served_domain_serves_none_until_it_is_finished() {
     let served = fixture.serve(&worker, &domain).await;
     let node = fixture.edge_node(&edge).await;
     let served_at = fixture.now() + TimeDelta::minutes(3);
-    edge.flush_served(&[fixture.line(&domain, first, served_at)], Some(served_at), node).await.unwrap();
+    edge.flush_served(&[line(&domain, first, served_at)], Some(served_at), node).await.unwrap();
 
     let actor = Actor::operator();
     let mut versions = 0;
