@@ -47,7 +47,9 @@ struct Reply {
 impl Reply {
     /// For people: code and first line.
     fn summary(&self) -> String {
-        let text: String = self.lines.first().map_or("", String::as_str).chars().take(200).collect();
+        let text = self.lines.first().map_or("", String::as_str).chars();
+        // A stranger's words: nothing in them may steer a terminal or break a log line.
+        let text: String = text.filter(|character| !character.is_control()).take(200).collect();
         format!("{} {text}", self.code).trim_end().to_owned()
     }
 }

@@ -13,8 +13,9 @@ pub struct WorkerConfig {
     pub name: String,
     /// The service's zone.
     pub zone: ZoneName,
-    /// How long a domain stays with a worker that has gone silent. It also bounds a step, which has half of it at
-    /// least: nothing is begun that might outlive the lease.
+    /// How long a domain stays with a worker that has gone silent. It also bounds a step, which has more than half of it:
+    /// nothing is begun that might outlive the lease, and a domain with more to do is given back and claimed anew. So it
+    /// must be well above what one look at an MX host may take ([`mtasts_probe::Timeouts`]).
     pub lease: TimeDelta,
     /// How many domains are claimed at once.
     pub batch: u32,

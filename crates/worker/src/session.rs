@@ -112,10 +112,10 @@ impl Session {
         record_settled(&self.deps.store, &self.lease, &conditions, Some(now + TimeDelta::seconds(1)), now).await
     }
 
-    /// How long a step may take; None when half of the lease is over.
+    /// How long a step may take: more than half of the lease; None when a third of it is over.
     fn allowed(&self, now: Timestamp) -> Option<Duration> {
         let left = self.lease.until - now;
-        let ample = left > self.config.lease / 2;
+        let ample = left > self.config.lease * 2 / 3;
         let left = left.to_std().ok().filter(|_| ample)?;
         left.checked_sub(RECORDING.min(left / 4))
     }

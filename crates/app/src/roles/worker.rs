@@ -1,20 +1,27 @@
 //! The worker: carries out what is due.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use mtasts_dns::{Resolver, providers::Embedded};
-use mtasts_model::NodeId;
+use mtasts_model::{Clock, NodeId};
 use mtasts_probe::{MxProber, PolicyFetcher};
-use mtasts_store::Role;
+use mtasts_store::{Role, Store};
 use mtasts_worker::{Worker, WorkerDeps};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{Context, Running, connect};
 use crate::{
     adapters::{Accounts, StoredZone},
     admin::{Probe, RoleReadiness},
     config::key_ring,
-    startup::StartupError,
+    startup::{StartupError, causes},
 };
+
+const TIDY_INTERVAL: Duration = Duration::from_hours(1);
+/// Followers that were away for longer read their feed anew.
+const TOMBSTONES_KEPT: TimeDelta = TimeDelta::days(30);
 
 pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Probe, StartupError> {
     let config = &context.config;
@@ -48,10 +55,27 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     };
     let worker = Worker::new(worker_config, deps);
     let stop = context.stop.clone();
+    let tidying = tokio::spawn(tidy(store, Arc::clone(&context.clock), stop.clone()));
     running.spawn(async move {
         worker.run(stop).await;
+        tidying.abort();
         "worker"
     });
     // A worker that waits for the database is in order: nothing is sent to it.
     Ok(Box::new(|| RoleReadiness { role: "worker", ready: true, notes: Vec::new() }))
+}
+
+/// Forgets what nobody needs any more, hourly. Several workers may do so at once.
+async fn tidy(store: Store, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    while timeout(TIDY_INTERVAL, stop.cancelled()).await.is_err() {
+        let forgotten = async {
+            let tombstones = store.prune_tombstones(TOMBSTONES_KEPT, clock.now()).await?;
+            store.prune_expired(clock.now()).await?;
+            Ok::<_, mtasts_store::StoreError>(tombstones)
+        };
+        match forgotten.await {
+            Ok(tombstones) => tracing::debug!(tombstones, "tidied up"),
+            Err(error) => tracing::warn!(error = %causes(&error), "could not tidy up; the next try is in an hour"),
+        }
+    }
 }
