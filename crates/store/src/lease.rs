@@ -74,6 +74,15 @@ impl Store {
             .collect())
     }
 
+    /// Lengthens a lease that has not run out. [`StoreError::Fenced`] when it has, or is lost: somebody else may be about
+    /// to claim the domain, so whoever was silent for so long must not go on.
+    pub async fn extend_lease(&self, lease: &Lease, until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE domain_schedule SET lease_until = $1
+            WHERE domain_id = $2 AND lease_token = $3 AND lease_until > $4";
+        let values = vec![until.into(), lease.domain_id.as_uuid().into(), lease.token.into(), now.into()];
+        if sql::execute(self.db(), sql, values).await? == 0 { Err(StoreError::Fenced) } else { Ok(()) }
+    }
+
     /// When the next domain is due (it may be in the past); None when none ever is.
     pub async fn next_due_at(&self) -> Result<Option<Timestamp>, StoreError> {
         let row = sql::row(self.db(), "SELECT min(due_at) AS due_at FROM domain_schedule", vec![]).await?;

@@ -13,10 +13,10 @@ pub struct WorkerConfig {
     pub name: String,
     /// The service's zone.
     pub zone: ZoneName,
-    /// How long a domain stays with a worker that has gone silent. It also bounds a step, which has more than half of it:
-    /// nothing is begun that might outlive the lease, and a domain with more to do is given back and claimed anew. So it
-    /// must be well above what one look at an MX host may take ([`mtasts_probe::Timeouts`]).
+    /// How long a domain stays with a worker that has gone silent. A living worker lengthens its leases in time.
     pub lease: TimeDelta,
+    /// The longest that one step may take.
+    pub step_deadline: Duration,
     /// How many domains are claimed at once.
     pub batch: u32,
     /// How many domains are worked on at the same time.
@@ -45,7 +45,8 @@ impl WorkerConfig {
         Self {
             name: name.into(),
             zone,
-            lease: TimeDelta::minutes(1),
+            lease: TimeDelta::seconds(30),
+            step_deadline: Duration::from_mins(3),
             batch: 32,
             concurrency: 64,
             edge_grace: TimeDelta::minutes(5),

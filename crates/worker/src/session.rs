@@ -4,10 +4,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use futures_util::FutureExt;
-use mtasts_model::{
-    Timestamp,
-    lifecycle::{DomainFacts, Plan, Step, StepKind, plan},
-};
+use mtasts_model::lifecycle::{DomainFacts, Plan, Step, StepKind, plan};
 use mtasts_store::{Lease, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,9 +18,6 @@ use crate::{
 
 /// More steps than any domain needs in a row. Whoever comes here goes to the end of the queue.
 const MAX_STEPS: usize = 60;
-
-/// What is kept of a lease for recording the outcome.
-const RECORDING: Duration = Duration::from_secs(5);
 
 /// How often the database is tried while it is away or busy. What a step has brought about, such as an order's URL,
 /// should not be lost to a short restart of the database.
@@ -59,27 +53,57 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Works on the domain until nothing is to be done now, the lease is nearly over, or the worker is to stop. A short
-    /// absence of the database is waited out.
+    /// Works on the domain until nothing is to be done now, the lease is lost, or the worker is to stop. A short absence
+    /// of the database is waited out.
     pub(crate) async fn run(&self) -> End {
+        tokio::select! {
+            end = self.work_through() => end,
+            () = self.keep_lease() => self.fenced(),
+        }
+    }
+
+    async fn work_through(&self) -> End {
         loop {
             let error = match self.work().await {
                 Ok(()) => return End::Settled,
                 Err(error) => error,
             };
             if matches!(error, StoreError::Fenced) {
-                tracing::info!(domain = %self.lease.domain_id, "the lease was lost to another worker");
-                return End::Fenced;
+                return self.fenced();
             }
             if !is_passing(&error) {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(domain = %self.lease.domain_id, error, "the store refused; the lease runs out");
                 return End::StoreFailed;
             }
-            if self.stop.is_cancelled() || self.deps.clock.now() >= self.lease.until {
+            if self.stop.is_cancelled() {
                 return End::StoreUnavailable;
             }
             sleep(PAUSE).await;
+        }
+    }
+
+    fn fenced(&self) -> End {
+        tracing::info!(domain = %self.lease.domain_id, "the lease was lost to another worker");
+        End::Fenced
+    }
+
+    /// Lengthens the lease for as long as the session lives. Resolves when it is lost.
+    async fn keep_lease(&self) {
+        let pause = (self.config.lease / 3).to_std().unwrap_or_default();
+        let mut held_until = self.lease.until;
+        loop {
+            sleep(pause).await;
+            let now = self.deps.clock.now();
+            let until = now + self.config.lease;
+            match self.deps.store.extend_lease(&self.lease, until, now).await {
+                Ok(()) => held_until = until,
+                Err(StoreError::Fenced) => return,
+                // While the database is away nobody else can claim the domain either; but once the lease has run out
+                // on our side, another may be first when it is back.
+                Err(_) if self.deps.clock.now() >= held_until => return,
+                Err(_) => {}
+            }
         }
     }
 
@@ -91,11 +115,10 @@ impl Session {
             let Some(step) = step else {
                 return record_settled(&self.deps.store, &self.lease, &conditions, wake_at, now).await;
             };
-            // A step that might outlive the lease is left to the next one, which follows at once.
-            let Some(allowed) = self.allowed(now).filter(|_| !self.stop.is_cancelled()) else {
+            if self.stop.is_cancelled() {
                 return record_settled(&self.deps.store, &self.lease, &conditions, Some(now), now).await;
-            };
-            let progress = self.step(&facts, &conditions, step, allowed).await?;
+            }
+            let progress = self.step(&facts, &conditions, step).await?;
             match progress {
                 Progress::Recorded => {}
                 Progress::Ended => return Ok(()),
@@ -112,26 +135,17 @@ impl Session {
         record_settled(&self.deps.store, &self.lease, &conditions, Some(now + TimeDelta::seconds(1)), now).await
     }
 
-    /// How long a step may take: more than half of the lease; None when a third of it is over.
-    fn allowed(&self, now: Timestamp) -> Option<Duration> {
-        let left = self.lease.until - now;
-        let ample = left > self.config.lease * 2 / 3;
-        let left = left.to_std().ok().filter(|_| ample)?;
-        left.checked_sub(RECORDING.min(left / 4))
-    }
-
     async fn step(
         &self,
         facts: &DomainFacts,
         conditions: &[mtasts_model::Condition],
         step: Step,
-        allowed: Duration,
     ) -> Result<Progress, StoreError> {
         let started = Instant::now();
         let kind = step.kind();
         let context = Context { config: &self.config, deps: &self.deps, lease: &self.lease, facts };
         let outcome = tokio::select! {
-            outcome = execute(&context, step, allowed) => outcome,
+            outcome = execute(&context, step, self.config.step_deadline) => outcome,
             () = self.patience() => {
                 tracing::info!(domain = %facts.domain_id, name = %facts.name, step = kind.as_str(), "abandoned to stop");
                 return Ok(Progress::Stopped);
@@ -169,12 +183,12 @@ impl Session {
         Ok(Progress::Recorded)
     }
 
-    /// Records an outcome, through short absences of the database as well, as long as the lease lasts.
+    /// Records an outcome, through short absences of the database as well, for as long as the lease is held.
     async fn record(&self, kind: StepKind, outcome: &Outcome<'_>) -> Result<(), StoreError> {
         loop {
             let now = self.deps.clock.now();
             match record(&self.deps.store, &self.lease, kind, outcome, now).await {
-                Err(error) if is_passing(&error) && now < self.lease.until => sleep(PAUSE).await,
+                Err(error) if is_passing(&error) => sleep(PAUSE).await,
                 other => return other,
             }
         }

@@ -87,7 +87,7 @@ impl Default for ProbeSection {
             allow_private_addresses: None,
             helo_name: None,
             fetch_timeout_seconds: 60,
-            mx_host_timeout_seconds: 90,
+            mx_host_timeout_seconds: 30,
         }
     }
 }

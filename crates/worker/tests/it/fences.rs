@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use mtasts_model::Clock;
+use mtasts_testkit::wait_until;
 use tokio::time::{Duration, timeout};
 
 use crate::world::{Call, Gate, GatedCa, ScriptedCa, World, config};
@@ -49,4 +51,30 @@ async fn a_worker_that_is_told_to_stop_ends_soon_and_gives_the_domain_back() {
     let _next = world.start_with(config("next"), Arc::new(ca));
     world.published(&domain).await;
     assert_eq!(world.count("acme_orders").await, 1);
+}
+
+#[tokio::test]
+async fn a_step_that_outlasts_the_lease_is_not_taken_over() {
+    let world = World::new().await;
+    let ca = ScriptedCa::new(world.ca.clone());
+    let gate = Gate::at(Call::Place);
+    let domain = world.register(world.tenant().await, "customer.test").await;
+    world.delegate(&domain);
+    let mut slow = config("slow");
+    slow.lease = TimeDelta::seconds(1);
+    let slow = world.start_with(slow, Arc::new(GatedCa { inner: ca.clone(), gate: gate.clone() }));
+    gate.reached().await;
+    let fast = world.start_with(config("fast"), Arc::new(ca.clone()));
+    let first_end = world.clock.now() + TimeDelta::seconds(1);
+    wait_until(Duration::from_secs(20), "the lease was lengthened more than once", || async {
+        let later = first_end + TimeDelta::seconds(1);
+        world.count(&format!("domain_schedule WHERE worker = 'slow' AND lease_until > '{later}'")).await == 1
+    })
+    .await;
+    gate.open();
+    world.published(&domain).await;
+    assert_eq!(ca.orders(Call::Place).len(), 1, "two workers ordered");
+    assert_eq!(world.count("acme_orders").await, 1);
+    fast.stop().await;
+    slow.stop().await;
 }
