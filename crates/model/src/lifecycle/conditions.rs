@@ -34,7 +34,8 @@ fn verdict(facts: &DomainFacts, kind: ConditionKind, now: Timestamp) -> Verdict 
         ConditionKind::RecordPublished => record_published(facts),
         ConditionKind::MxReady => mx_ready(facts),
         ConditionKind::ReportsArriving => {
-            (Status::Unknown, "NoReports", "No report has been received for this domain.".to_owned())
+            let message = "Senders report to the addresses in the TLSRPT record; the service does not take reports in.";
+            (Status::Unknown, "NotCollected", message.to_owned())
         }
     }
 }
@@ -88,12 +89,13 @@ fn delegated(facts: &DomainFacts) -> Verdict {
     let more = problems.count();
     let tail = if more == 0 { String::new() } else { format!(" (and {more} more)") };
     match cname {
-        CnameSeen::OtherLabel { target } => (
+        // Whose label it is stays untold: labels are what keeps tenants apart.
+        CnameSeen::OtherLabel { .. } => (
             Status::False,
             "OtherRegistration",
             format!(
-                "{name} leads to {target}, which belongs to another registration of this domain. Point it at the \
-                 target shown under `delegation`{tail}."
+                "{name} leads to the label of another registration of this domain. Point it at the target shown \
+                 under `delegation`{tail}."
             ),
         ),
         CnameSeen::Elsewhere { target } => (
@@ -190,9 +192,13 @@ fn record_published(facts: &DomainFacts) -> Verdict {
     let Some(version) = &facts.version else {
         return (Status::Unknown, "NoPolicy", "The domain has no policy yet.".to_owned());
     };
-    if version.published_at.is_some() {
-        let message = format!("The TXT record carries id {}.", version.policy_id);
-        return (Status::True, "Published", message);
+    if version.published_at.is_some() && facts.record.confirmed == Some(version.id) {
+        let name = facts.name.sts_record_name();
+        if facts.delegation.as_ref().is_none_or(|seen| seen.sts_record != CnameSeen::Ours) {
+            let message = format!("The record is published, but senders cannot see it: {name} does not lead to it.");
+            return (Status::False, "CnameMissing", message);
+        }
+        return (Status::True, "Published", format!("The TXT record carries id {}.", version.policy_id));
     }
     if version.verified_at.is_none() {
         let message = "The id is published once every edge serves the policy (RFC 8461, section 8.1).".to_owned();

@@ -158,6 +158,20 @@ pub enum StepKind {
 }
 
 impl StepKind {
+    /// Whether it fails by what the tenant can mend: DNS, MX hosts, CAA.
+    fn hangs_on_the_tenant(self) -> bool {
+        matches!(
+            self,
+            Self::ObserveDelegation
+                | Self::DiscoverMx
+                | Self::ProbeMx
+                | Self::PlaceOrder
+                | Self::PollOrder
+                | Self::Issuance
+                | Self::VerifyServed
+        )
+    }
+
     /// A stable word for metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -257,9 +271,18 @@ impl Planner<'_> {
     /// The step, unless its kind failed lately.
     fn offer(&mut self, step: Step) -> Option<Step> {
         match self.facts.attempts.ready_at(step.kind(), &self.facts.label) {
-            Some(ready) if ready > self.now => self.later(ready),
+            Some(ready) if ready > self.now && !self.is_mended(step.kind()) => self.later(ready),
             _ => Some(step),
         }
+    }
+
+    /// A verify-now is the tenant's word that what stood in the way is mended. It does not outrank a wish of others to
+    /// be left alone until a certain time.
+    fn is_mended(&self, kind: StepKind) -> bool {
+        kind.hangs_on_the_tenant()
+            && self.facts.attempts.of(kind).is_some_and(|attempt| {
+                self.nudged_since(attempt.last_at) && attempt.retry_after.is_none_or(|after| after <= self.now)
+            })
     }
 
     fn later(&mut self, at: Timestamp) -> Option<Step> {
@@ -323,6 +346,11 @@ impl Planner<'_> {
                 let end = seen.lost_since.unwrap_or(seen.at) + schedule::LOST_GRACE;
                 if end <= self.now { self.offer(Step::ReleaseHost) } else { self.later(end) }
             }
+            // What the name serves is no longer ours to announce: senders would take somebody else's policy for the
+            // version that our id names.
+            _ if self.facts.purpose == Purpose::Live && self.facts.record.written.is_some() => {
+                self.offer(Step::RemoveRecords)
+            }
             _ => None,
         }
     }
@@ -377,8 +405,8 @@ impl Planner<'_> {
         }
         if let Some(ready) = self.facts.attempts.ready_at(StepKind::Issuance, &self.facts.label)
             && ready > self.now
-            // A verify-now is the tenant's word that the cause is mended; the cap on failed validations stays.
-            && !self.mended_since(StepKind::Issuance)
+            // The cap on failed validations stays.
+            && !self.is_mended(StepKind::Issuance)
         {
             return self.later(ready);
         }
@@ -393,12 +421,10 @@ impl Planner<'_> {
         at < self.facts.nudged_at && self.facts.nudged_at <= self.now
     }
 
-    fn mended_since(&self, kind: StepKind) -> bool {
-        self.facts.attempts.of(kind).is_some_and(|attempt| self.nudged_since(attempt.last_at))
-    }
-
     fn order(&mut self, order: &OrderFacts) -> Option<Step> {
-        let stale = schedule::due_at(order.since, schedule::ORDER_STALE, self.now) <= self.now;
+        // A draft may wait long for a budget or for a change of CAA records; the CA does not know it yet.
+        let stale = order.state != OrderState::Drafted
+            && schedule::due_at(order.since, schedule::ORDER_STALE, self.now) <= self.now;
         let pointless = self.facts.purpose != Purpose::Live && self.facts.certificate.is_none();
         if !self.holds_host() || stale || pointless {
             return self.offer(Step::AbandonOrder { order: order.id });
@@ -520,9 +546,9 @@ impl Planner<'_> {
             Some(safe_at) if safe_at <= self.now => self.removal(since),
             Some(safe_at) => self.publication().or_else(|| self.later(safe_at)),
             // Not known yet: `none` is still on its way, or an edge has not reported what it served.
-            None => self.publication().or_else(|| {
-                self.later(self.now + schedule::growing_wait(since, schedule::LEDGER_WAIT, self.now))
-            }),
+            None => self
+                .publication()
+                .or_else(|| self.later(self.now + schedule::growing_wait(since, schedule::LEDGER_WAIT, self.now))),
         }
     }
 

@@ -25,8 +25,9 @@ pub(super) const DELEGATION_RETRY: (TimeDelta, TimeDelta) = (TimeDelta::seconds(
 /// it at once; one that is just missing may be a slip that its owner mends, and nobody else gains by our serving on.
 pub(super) const LOST_GRACE: TimeDelta = TimeDelta::hours(1);
 
-/// MX hosts that pass are probed daily, others hourly.
-pub(super) const MX_RECHECK: (TimeDelta, TimeDelta) = (TimeDelta::hours(24), TimeDelta::hours(1));
+/// MX hosts that pass are probed daily, others hourly. With its jitter the former stays within the day that a look
+/// counts as proof for `enforce`.
+pub(super) const MX_RECHECK: (TimeDelta, TimeDelta) = (TimeDelta::hours(18), TimeDelta::hours(1));
 
 /// Published records are read back this often, so that a stranger's edit is noticed.
 pub(super) const RECORD_RECHECK: TimeDelta = TimeDelta::hours(6);

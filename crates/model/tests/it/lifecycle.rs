@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    ConditionKind, Status,
+    Clock, ConditionKind, Status,
     lifecycle::{CnameSeen, DomainFacts, HostOwner, OrderState, Purpose, Step, StepKind, plan},
     policy::Mode,
 };
@@ -273,6 +273,69 @@ fn removed_records_are_not_written_again() {
         assert_eq!(world.zone, None);
         world.work(Fault::None);
     }
+}
+
+#[test]
+fn verify_now_tries_again_at_once_what_the_tenant_has_mended() {
+    let mut world = World::new(4, 1);
+    let now = world.now();
+    for _ in 0..9 {
+        world.facts.attempts.failed(StepKind::DiscoverMx, "NullMx", "the domain receives no mail", None, now);
+    }
+    world.clock.advance(TimeDelta::minutes(1));
+    let waits = |world: &mut World| {
+        let facts = world.gather();
+        plan(&facts, world.now()).step != Some(Step::DiscoverMx)
+    };
+    assert!(waits(&mut world));
+    world.verify_now();
+    assert!(!waits(&mut world));
+    // What somebody else asked for still holds.
+    let later = world.now() + TimeDelta::hours(1);
+    world.facts.attempts.failed(StepKind::DiscoverMx, "Limited", "later", Some(later), now);
+    assert!(waits(&mut world));
+}
+
+#[test]
+fn the_record_counts_as_published_only_where_senders_can_see_it() {
+    let mut world = delegated_world();
+    assert_eq!(status(&world.facts, ConditionKind::RecordPublished), Status::True);
+    world.facts.delegation.as_mut().unwrap().sts_record = CnameSeen::Missing;
+    world.work(Fault::None);
+    assert_eq!(status(&world.facts, ConditionKind::RecordPublished), Status::False);
+}
+
+#[test]
+fn the_record_of_a_name_that_moved_away_is_removed_and_comes_back_with_it() {
+    let mut world = delegated_world();
+    let ours = world.zone;
+    world.customer = Customer::OtherTenant;
+    world.verify_now();
+    world.settle(20, |facts| facts.record.written.is_none());
+    assert_eq!(world.zone, None, "senders would take another's policy for our version");
+    assert_eq!(status(&world.facts, ConditionKind::PolicyLive), Status::False);
+    world.customer = Customer::Delegated;
+    world.verify_now();
+    assert!(world.settle(100, healthy));
+    assert_eq!(world.zone, ours);
+}
+
+#[test]
+fn an_order_that_waits_for_a_budget_is_not_given_up() {
+    let mut world = World::new(8, 1);
+    world.customer = Customer::Delegated;
+    let drafted = |facts: &DomainFacts| facts.order.as_ref().is_some_and(|o| o.state == OrderState::Drafted);
+    assert!(world.settle(50, drafted));
+    let id = world.facts.order.as_ref().unwrap().id;
+    for _ in 0..60 {
+        let next = world.now() + TimeDelta::hours(1);
+        world.facts.attempts.failed(StepKind::PlaceOrder, "CaBudgetUsedUp", "later", Some(next), world.clock.now());
+        world.work(Fault::None);
+        world.clock.advance(TimeDelta::minutes(59));
+    }
+    assert_eq!(world.facts.order.as_ref().map(|order| order.id), Some(id));
+    world.clock.advance(TimeDelta::hours(2));
+    assert!(world.settle(100, healthy));
 }
 
 #[test]

@@ -88,12 +88,7 @@ impl World {
             purpose: Purpose::Live,
             nudged_at: now,
             delegation: None,
-            host: HostFacts {
-                owner: HostOwner::Nobody,
-                content: None,
-                revision: Revision::ZERO,
-                changed_at: None,
-            },
+            host: HostFacts { owner: HostOwner::Nobody, content: None, revision: Revision::ZERO, changed_at: None },
             order: None,
             failed_validations: vec![],
             certificate: None,
@@ -484,8 +479,12 @@ impl World {
         assert!(self.facts.host.content.is_none() || self.facts.host.owner == HostOwner::Ours, "invariant 3");
         // Invariant 9: failed validations per hour.
         for at in &self.failed_validations {
-            let within = self.failed_validations.iter().filter(|b| **b >= *at && **b < *at + TimeDelta::hours(1)).count();
-            assert!(within <= MAX_FAILED_VALIDATIONS_PER_HOUR, "invariant 9: {within} failed validations within an hour");
+            let within =
+                self.failed_validations.iter().filter(|b| **b >= *at && **b < *at + TimeDelta::hours(1)).count();
+            assert!(
+                within <= MAX_FAILED_VALIDATIONS_PER_HOUR,
+                "invariant 9: {within} failed validations within an hour"
+            );
         }
         // Invariant 2: one id per version.
         if let Some(version) = &self.facts.version
