@@ -105,7 +105,7 @@ impl ConfigError {
 }
 
 /// Keys with lists, which the environment gives separated by commas.
-const LISTS: [&str; 14] = [
+const LISTS: [&str; 16] = [
     "names.allow_reserved",
     "api.listen",
     "edge.https_listen",
@@ -116,11 +116,24 @@ const LISTS: [&str; 14] = [
     "nameserver.ns_addresses",
     "nameserver.edge_addresses",
     "nameserver.caa",
+    "reports.rua",
+    "issuer.caa_identities",
     "zone.authoritative",
     "resolver.upstreams",
     "issuer.challenges",
     "issuer.contacts",
 ];
+
+type Variables = ::config::Map<String, String>;
+
+fn environment() -> Environment {
+    Environment::with_prefix("MTASTS").prefix_separator("__").separator("__")
+}
+
+fn is_list(variable: &str) -> bool {
+    let key = variable.to_ascii_lowercase().replace("__", ".");
+    key.strip_prefix("mtasts.").is_some_and(|key| LISTS.contains(&key))
+}
 
 impl Config {
     /// Reads the file, if one is named, and the environment.
@@ -128,21 +141,24 @@ impl Config {
         Self::read(file, None)
     }
 
-    fn read(file: Option<&Path>, variables: Option<::config::Map<String, String>>) -> Result<Self, ConfigError> {
+    fn read(file: Option<&Path>, variables: Option<Variables>) -> Result<Self, ConfigError> {
         let mut builder = ::config::Config::builder();
         if let Some(path) = file {
             builder = builder.add_source(File::from(path).format(FileFormat::Toml));
         }
-        let mut environment = Environment::with_prefix("MTASTS")
-            .prefix_separator("__")
-            .separator("__")
-            .try_parsing(true)
-            .list_separator(",")
-            .source(variables);
+        let variables = variables.unwrap_or_else(|| {
+            // What is no UTF-8 can be no setting of ours.
+            let text = std::env::vars_os().map(|(key, value)| (key.into_string(), value.into_string()));
+            text.filter_map(|(key, value)| Some((key.ok()?, value.ok()?))).collect()
+        });
+        // Only lists are parsed. A secret of digits alone would come back as another text: 0012 as 12.
+        let (lists, texts): (Variables, Variables) = variables.into_iter().partition(|(key, _)| is_list(key));
+        let mut list_source = environment().try_parsing(true).list_separator(",").source(Some(lists));
         for key in LISTS {
-            environment = environment.with_list_parse_key(key);
+            list_source = list_source.with_list_parse_key(key);
         }
-        let read = builder.add_source(environment).build().and_then(::config::Config::try_deserialize);
+        let builder = builder.add_source(list_source).add_source(environment().source(Some(texts)));
+        let read = builder.build().and_then(::config::Config::try_deserialize);
         read.map_err(|error| ConfigError::Read(Box::new(error)))
     }
 
@@ -171,12 +187,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mtasts.toml");
         std::fs::write(&path, text).unwrap();
-        Config::read(Some(&path), Some(::config::Map::new()))
+        Config::read(Some(&path), Some(Variables::new()))
     }
 
     #[test]
     fn no_configuration_is_a_sound_one() {
-        let config = Config::read(None, Some(::config::Map::new())).unwrap();
+        let config = Config::read(None, Some(Variables::new())).unwrap();
         config.verify().unwrap();
         assert_eq!(config.issuer.kind, IssuerKind::LocalCa);
         assert!(config.redis.url.is_none());
@@ -198,6 +214,8 @@ mod tests {
             ("MTASTS__SERVICE__ZONE", "b.test"),
             ("MTASTS__RESOLVER__UPSTREAMS", "127.0.0.1:53,[::1]:53"),
             ("MTASTS__DATABASE__MAX_CONNECTIONS", "3"),
+            ("MTASTS__ISSUER__EAB_KEY_ID", "0012"),
+            ("MTASTS__EDGE__SEND_TICKETS", "true"),
         ];
         let variables = variables.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let config = Config::read(Some(&path), Some(variables)).unwrap();
@@ -205,6 +223,8 @@ mod tests {
         assert_eq!(config.resolver.upstreams.len(), 2);
         assert_eq!(config.resolver.attempts, 7);
         assert_eq!(config.database.max_connections, 3);
+        assert!(config.edge.send_tickets);
+        assert_eq!(config.issuer.eab_key_id.as_deref(), Some("0012"), "digits stay as they were written");
     }
 
     #[test]
