@@ -274,7 +274,7 @@ async fn fill(folder: &Path, replica: PathBuf) {
     let edge = Edge::start(config(replica, "127.0.0.1:0", 1), feed.clone(), sealer, Arc::new(SystemClock)).unwrap();
     feed.acknowledged.notified().await;
     println!("filled {} in {:.1} s", edge.position(), began.elapsed().as_secs_f64());
-    edge.shutdown(Duration::from_secs(5)).await;
+    let _ = edge.shutdown(Duration::from_secs(5)).await;
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -283,6 +283,9 @@ async fn serve(folder: &Path, config: EdgeConfig) {
     let feed = Arc::new(ChangingFeed::default());
     let edge =
         Edge::start(config, feed.clone(), Arc::new(Sealer::read(folder)), Arc::new(SystemClock)).expect("an edge");
+    while !edge.readiness().is_ready() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     println!("ready after {:.1} ms at {}", began.elapsed().as_secs_f64() * 1e3, edge.position());
     let (send, mut commands) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
@@ -293,7 +296,7 @@ async fn serve(folder: &Path, config: EdgeConfig) {
             _ => eprintln!("unknown command"),
         }
     }
-    edge.shutdown(Duration::from_secs(5)).await;
+    let _ = edge.shutdown(Duration::from_secs(5)).await;
 }
 
 /// Changes the policies of the first hosts, one after the other.

@@ -22,6 +22,7 @@ use crate::{
     entry::{Entry, EntryError},
     feed::KeyOpener,
     intermediates::Intermediates,
+    keys::Keys,
     replica::{HostRow, Replica, ReplicaError},
 };
 
@@ -73,6 +74,7 @@ pub(crate) struct Catalogue {
     unsaved: RwLock<HashMap<String, Option<Arc<[u8]>>>>,
     pub(crate) replica: Replica,
     pub(crate) intermediates: Intermediates,
+    pub(crate) keys: Keys,
     opener: Arc<dyn KeyOpener>,
     loads: Semaphore,
     counters: Arc<Counters>,
@@ -106,6 +108,7 @@ impl Catalogue {
             unsaved: RwLock::new(HashMap::new()),
             replica,
             intermediates: Intermediates::default(),
+            keys: Keys::default(),
             opener,
             loads: Semaphore::new(LOADS),
             counters,
@@ -187,7 +190,14 @@ impl Catalogue {
                 },
             });
         }
-        Ok(Some(Entry::open(domain, row, issuers, &*self.opener)?))
+        let entry = Entry::open(domain, row, issuers, &*self.opener);
+        if let Err(EntryError::Sealed(_)) = &entry {
+            self.counters.key_open_failures.increment(1);
+            self.keys.failed(self.key(domain));
+        } else {
+            self.keys.opened(self.key(domain));
+        }
+        Ok(Some(entry?))
     }
 
     /// Makes rows readable that the disk has refused.
@@ -232,6 +242,7 @@ impl Catalogue {
                     }
                 }
             }
+            self.keys.forget(key);
             let stripe = self.stripe(key);
             let _change = stripe.change.lock();
             self.cache.remove(&key);
@@ -271,6 +282,7 @@ impl Catalogue {
             stripe.generation.fetch_add(1, Ordering::Release);
         }
         drop(changes);
+        self.keys.forget_all();
     }
 
     /// The names that have a row here but are not in `wanted` (keys of [`Catalogue::key`]).
@@ -327,5 +339,59 @@ impl Hasher for AlreadyHashed {
 
     fn write_u64(&mut self, key: u64) {
         self.0 = key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{error::KeyOpenError, replica::Batch};
+    use mtasts_model::{DomainId, TenantId};
+    use zeroize::Zeroizing;
+
+    struct NoKeys;
+
+    impl KeyOpener for NoKeys {
+        fn open(&self, _: TenantId, _: DomainId, _: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyOpenError> {
+            Err(KeyOpenError::new("no keys here"))
+        }
+    }
+
+    fn catalogue(folder: &std::path::Path, names: &[&str]) -> Catalogue {
+        let (replica, _) = Replica::open(folder, 1 << 20).unwrap();
+        let hosts = names.iter().map(|name| ((*name).to_owned(), Some(Arc::from(*b"a row")))).collect();
+        replica.write(&Batch { hosts, ..Batch::default() }).unwrap();
+        Catalogue::new(replica, 10, Arc::new(NoKeys), Arc::new(Counters::register()))
+    }
+
+    #[test]
+    fn before_the_names_are_read_any_name_may_exist_and_afterwards_only_those_with_a_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = catalogue(folder.path(), &["a.example"]);
+        assert!(matches!(catalogue.peek("b.example"), Peek::MustLoad));
+        catalogue.read_names().unwrap();
+        assert!(matches!(catalogue.peek("b.example"), Peek::Unknown));
+        assert!(matches!(catalogue.peek("a.example"), Peek::MustLoad));
+        catalogue.changed([("b.example", true), ("a.example", false)].into_iter());
+        assert!(matches!(catalogue.peek("b.example"), Peek::MustLoad));
+        assert!(matches!(catalogue.peek("a.example"), Peek::Unknown));
+    }
+
+    #[test]
+    fn what_goes_away_while_the_names_are_read_is_unknown_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = catalogue(folder.path(), &["a.example", "b.example"]);
+        // The reading sees the replica as it was when it began.
+        catalogue.changed([("a.example", false), ("b.example", false), ("b.example", true)].into_iter());
+        catalogue.read_names().unwrap();
+        assert!(matches!(catalogue.peek("a.example"), Peek::Unknown));
+        assert!(matches!(catalogue.peek("b.example"), Peek::MustLoad));
+    }
+
+    #[test]
+    fn a_row_that_does_not_read_back_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = catalogue(folder.path(), &["a.example"]);
+        assert!(matches!(catalogue.load("a.example"), Err(LoadError::Replica(ReplicaError::Damaged(_)))));
     }
 }

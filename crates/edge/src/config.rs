@@ -54,7 +54,7 @@ impl EdgeConfig {
             https,
             http,
             replica_dir: replica_dir.into(),
-            replica_cache_bytes: 4 << 20,
+            replica_cache_bytes: 2 << 20,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             key_cache_entries: 100_000,
             handshake_deadline: Duration::from_secs(10),

@@ -56,6 +56,7 @@ handles! {
     cache_misses: counter = "mtasts_edge_cache_lookups_total", "result" => "miss";
     cache_entries: gauge = "mtasts_edge_cache_entries";
     load_failures: counter = "mtasts_edge_host_load_failures_total";
+    key_open_failures: counter = "mtasts_edge_key_open_failures_total";
     feed_position: gauge = "mtasts_edge_feed_position";
     feed_lag: gauge = "mtasts_edge_feed_lag_seconds";
     feed_errors: counter = "mtasts_edge_feed_errors_total";
@@ -97,6 +98,10 @@ fn describe() {
     describe_counter!("mtasts_edge_cache_lookups_total", "Lookups of known hosts in the key cache");
     describe_gauge!("mtasts_edge_cache_entries", "Hosts with an opened key in memory");
     describe_counter!("mtasts_edge_host_load_failures_total", "Hosts whose row, key or chain could not be used");
+    describe_counter!(
+        "mtasts_edge_key_open_failures_total",
+        "Sealed keys that did not open, such as with a wrong key ring"
+    );
     describe_gauge!("mtasts_edge_feed_position", "Revision up to which this edge serves");
     describe_gauge!("mtasts_edge_feed_lag_seconds", "Seconds since the feed was last read to its end");
     describe_counter!("mtasts_edge_feed_errors_total", "Calls of the feed that failed");

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,7 +26,7 @@ use crate::{
     error::{EdgeError, chain},
     feed::{Feed, KeyOpener},
     follower::{Follower, Suspicions},
-    ledger::Ledger,
+    ledger::{Handover, Ledger},
     readiness::{Readiness, ReadinessState},
     replica::Replica,
     serve::Workers,
@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     /// The revision up to which this edge serves.
     pub(crate) served: AtomicU64,
+    /// The second in which a failed load was last logged.
+    pub(crate) failure_logged: AtomicI64,
 }
 
 impl Shared {
@@ -72,7 +74,11 @@ impl Shared {
 pub struct Edge;
 
 impl Edge {
-    /// Opens the replica and the listeners, and begins to follow the feed. Serves at once what the replica has.
+    /// Opens the replica, takes the ports, and begins to follow the feed.
+    ///
+    /// Connections are taken once the feed has been read to its end, or at once when the feed fails, or when an answer
+    /// of it takes longer than 1.2 seconds: then the edge serves what the replica has, which may be older than what was
+    /// published while it was away. Until then they are refused.
     ///
     /// Must be called within a tokio runtime: the feed is called there. Requests are served on threads of their own.
     pub fn start(
@@ -103,6 +109,7 @@ impl Edge {
             ledger: Ledger::new(config.workers.get(), found.ledger),
             clock,
             served: AtomicU64::new(found.position.number()),
+            failure_logged: AtomicI64::new(i64::MIN),
             config,
         });
         shared.readiness.set_complete(found.complete);
@@ -111,8 +118,13 @@ impl Edge {
         let stop = CancellationToken::new();
         let names = Arc::clone(&shared);
         runtime.spawn(async move { names.read_names().await });
-        let follower =
-            Follower::new(Arc::clone(&feed), Arc::clone(&shared), workers.runtimes(), (found.position, found.complete));
+        let follower = Follower::new(
+            Arc::clone(&feed),
+            Arc::clone(&shared),
+            workers.runtimes(),
+            workers.doors(),
+            (found.position, found.complete),
+        );
         let follower = runtime.spawn(follower.run(stop.clone()));
         let flusher = runtime.spawn(flush_regularly(Arc::clone(&shared), Arc::clone(&feed), stop.clone()));
         Ok(EdgeHandle { shared, feed, workers: Some(workers), stop, tasks: vec![follower, flusher] })
@@ -122,7 +134,8 @@ impl Edge {
 async fn flush_regularly(shared: Arc<Shared>, feed: Arc<dyn Feed>, stop: CancellationToken) {
     while timeout(shared.config.ledger_flush, stop.cancelled()).await.is_err() {
         let now = shared.clock.now();
-        shared.ledger.flush(&*feed, &shared.catalogue, &shared.counters, &shared.readiness, now).await;
+        // What waits is offered again next time.
+        let _ = shared.ledger.flush(&*feed, &shared.catalogue, &shared.counters, &shared.readiness, now).await;
     }
 }
 
@@ -148,7 +161,9 @@ impl EdgeHandle {
 
     /// Whether traffic should come, and what is wrong.
     pub fn readiness(&self) -> Readiness {
-        self.shared.readiness.read()
+        let mut readiness = self.shared.readiness.read();
+        readiness.notes.extend(self.shared.catalogue.keys.note());
+        readiness
     }
 
     /// The revision up to which every connection is served.
@@ -157,8 +172,9 @@ impl EdgeHandle {
     }
 
     /// Says "not ready", goes on accepting for the configured `drain`, then stops accepting, lets requests finish
-    /// until `deadline` (counted from the call), hands over the ledger and closes the replica.
-    pub async fn shutdown(mut self, deadline: Duration) {
+    /// until `deadline` (counted from the call), hands over the ledger and closes the replica. Says whether the feed
+    /// has taken all of the ledger.
+    pub async fn shutdown(mut self, deadline: Duration) -> Handover {
         let end = Instant::now() + deadline;
         self.shared.readiness.set_draining();
         sleep(self.shared.config.drain.min(deadline)).await;
@@ -176,10 +192,12 @@ impl EdgeHandle {
         let shared = Arc::clone(&self.shared);
         let now = shared.clock.now();
         let flush = shared.ledger.flush(&*self.feed, &shared.catalogue, &shared.counters, &shared.readiness, now);
-        if timeout(LAST_FLUSH, flush).await.is_err() {
-            let error = shared.ledger.keep(&shared.catalogue).await.err();
-            tracing::warn!(error = error.map(|error| chain(&error)), "the feed did not take the ledger before the end");
+        if let Ok(handover) = timeout(LAST_FLUSH, flush).await {
+            return handover;
         }
+        let error = shared.ledger.keep(&shared.catalogue).await.err();
+        tracing::warn!(error = error.map(|error| chain(&error)), "the feed did not take the ledger before the end");
+        Handover::Waiting { lines: shared.ledger.pending(), why: "no answer in time".to_owned() }
     }
 }
 

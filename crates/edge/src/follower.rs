@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -26,10 +27,14 @@ use crate::{
     feed::Feed,
     readiness::Note,
     replica::{Batch, HostRow, ReplicaError},
+    serve::Doors,
 };
 
 const PAGE: u32 = 1_000;
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
+/// At the start, a feed that takes longer for one answer is taken for dead. A cold start answers within two seconds, of
+/// which opening a large replica takes some.
+const PATIENCE: Duration = Duration::from_millis(1_200);
 /// An acknowledgement at least this often: the sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// After the disk refused: how long until it is asked again.
@@ -40,7 +45,8 @@ const DISBELIEF: Duration = Duration::from_mins(1);
 /// Between two reads, however often the feed nudges.
 const BREATH: Duration = Duration::from_millis(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-const LAST_BACKOFF: Duration = Duration::from_secs(30);
+/// Short, because what is served while the feed is away may be older than what is published.
+const LAST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// What a connection may find wrong with the replica. The follower, who alone writes, looks into it.
 #[derive(Default)]
@@ -121,6 +127,7 @@ pub(crate) struct Follower {
     feed: Arc<dyn Feed>,
     shared: Arc<Shared>,
     workers: Vec<Handle>,
+    doors: Arc<Doors>,
     state: State,
 }
 
@@ -129,6 +136,10 @@ struct State {
     position: Revision,
     /// Whether the end of the feed was reached once.
     complete: bool,
+    /// Whether connections may come; see [`Follower::let_in`].
+    let_in: bool,
+    /// Whether all ports listen.
+    listening: bool,
     /// From revision 0 to the end of the feed, whenever that becomes necessary.
     pass: Option<FullPass>,
     acknowledged: Option<(Revision, Instant)>,
@@ -145,11 +156,14 @@ impl Follower {
         feed: Arc<dyn Feed>,
         shared: Arc<Shared>,
         workers: Vec<Handle>,
+        doors: Arc<Doors>,
         (position, complete): (Revision, bool),
     ) -> Self {
         let state = State {
             position,
             complete,
+            let_in: false,
+            listening: false,
             pass: (position == Revision::ZERO).then(FullPass::default),
             acknowledged: None,
             caught_up: Instant::now(),
@@ -157,7 +171,7 @@ impl Follower {
             lost: None,
             held_challenges: Vec::new(),
         };
-        Self { feed, shared, workers, state }
+        Self { feed, shared, workers, doors, state }
     }
 
     /// Runs until it is stopped.
@@ -178,12 +192,16 @@ impl Follower {
                     self.shared.counters.feed_errors.increment(1);
                     let why = chain(&error);
                     tracing::warn!(why, "the feed cannot be followed now; serving on");
+                    self.let_in("the feed is away: what is served may be older than what is published");
                     self.shared.readiness.note(Note::Feed, Some(format!("the feed cannot be followed: {why}")));
                     let pause = jittered(backoff);
                     backoff = (backoff * 2).min(LAST_BACKOFF);
                     pause
                 }
             };
+            if self.state.let_in && !self.state.listening {
+                self.listen();
+            }
             self.save_held().await;
             self.show();
             let nudged = async {
@@ -205,9 +223,9 @@ impl Follower {
 
     /// Reads one page and takes it over. True when more is waiting.
     async fn step(&mut self) -> Result<bool, FeedError> {
-        let page = timeout(CALL_DEADLINE, self.feed.since(self.state.position, PAGE))
-            .await
-            .map_err(|_| FeedError::new("no answer in time"))??;
+        let in_service_since = self.state.acknowledged.map(|(_, at)| at);
+        let feed = Arc::clone(&self.feed);
+        let page = self.ask(feed.since(self.state.position, PAGE)).await?;
         // A full pass needs no tombstones: it ends with a sweep.
         if page.floor > self.state.position && self.state.pass.is_none() {
             tracing::warn!(position = %self.state.position, floor = %page.floor, "fell behind the feed; reading all of it");
@@ -225,9 +243,53 @@ impl Follower {
         }
         if self.state.pass.is_none() {
             self.shared.served.store(self.state.position.number(), Ordering::Release);
+            // After the first end comes an acknowledgement and another look: what others published without this edge,
+            // they did before it counted as in service, so that look shows it.
+            if !more && in_service_since.is_some_and(|at| at.elapsed() < HEARTBEAT) {
+                self.let_in("the feed has been read to its end");
+            }
             self.acknowledge().await?;
         }
-        Ok(more)
+        Ok(more || !self.state.let_in)
+    }
+
+    /// Waits for an answer of the feed. While the doors are closed for it, only for so long.
+    async fn ask<T>(&mut self, call: impl Future<Output = Result<T, FeedError>>) -> Result<T, FeedError> {
+        let mut call = pin!(timeout(CALL_DEADLINE, call));
+        let answer = if self.state.let_in {
+            call.await
+        } else if let Ok(answer) = timeout(PATIENCE, &mut call).await {
+            answer
+        } else {
+            self.let_in("the feed does not answer: what is served may be older than what is published");
+            call.await
+        };
+        answer.map_err(|_| FeedError::new("no answer in time"))?
+    }
+
+    /// From now on connections may come. Invariant 1: not while the feed answers and there is more to read, because a
+    /// version may have been published while this edge was away, and a sender would keep the older one under its id.
+    fn let_in(&mut self, why: &str) {
+        if !self.state.let_in {
+            tracing::info!(position = %self.state.position, why, "connections are taken from now on");
+            self.state.let_in = true;
+            self.listen();
+        }
+    }
+
+    fn listen(&mut self) {
+        match self.doors.open() {
+            Ok(()) => {
+                self.state.listening = true;
+                self.shared.readiness.set_listening();
+                self.shared.readiness.note(Note::Listeners, None);
+            }
+            Err(error) => {
+                let why = chain(&error);
+                tracing::error!(why, "a port does not listen; trying again");
+                self.shared.readiness.note(Note::Listeners, Some(why));
+            }
+        }
     }
 
     /// Makes the page readable, swaps it in, and waits until no worker is in the middle of an older answer.
@@ -427,9 +489,8 @@ impl Follower {
     }
 
     async fn acknowledge_at(&mut self, position: Revision) -> Result<(), FeedError> {
-        timeout(CALL_DEADLINE, self.feed.acknowledge(position))
-            .await
-            .map_err(|_| FeedError::new("no answer in time"))??;
+        let feed = Arc::clone(&self.feed);
+        self.ask(feed.acknowledge(position)).await?;
         self.state.acknowledged = Some((position, Instant::now()));
         Ok(())
     }

@@ -34,6 +34,22 @@ struct Count {
     requests: u64,
 }
 
+/// Whether the feed has all that this edge knows about what it served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "an edge whose ledger waits must stay registered, so that withdrawals wait for it too"]
+pub enum Handover {
+    /// All of it.
+    Complete,
+    /// Not all of it. What waits was kept on the disk where that was possible, for the next start to hand over.
+    Waiting {
+        /// Policy versions with requests that the feed does not know of. With none, the feed lacks the word that the
+        /// ledger is complete.
+        lines: usize,
+        /// What the feed said, for a log.
+        why: String,
+    },
+}
+
 /// Counts by version, in one map per worker so that workers do not wait for each other.
 pub(crate) struct Ledger {
     stripes: Box<[Mutex<HashMap<PolicyVersionId, Count>>]>,
@@ -95,7 +111,7 @@ impl Ledger {
         counters: &Counters,
         readiness: &ReadinessState,
         now: Timestamp,
-    ) {
+    ) -> Handover {
         // A worker may have read the clock and not yet counted.
         let complete_until = now - COUNTING;
         self.collect();
@@ -119,12 +135,13 @@ impl Ledger {
             counters.ledger_errors.increment(1);
             tracing::warn!(lines = self.pending(), why, "the served ledger waits: the feed did not take it");
         }
-        readiness.note(Note::Ledger, failure.map(|why| format!("the served ledger waits: {why}")));
+        readiness.note(Note::Ledger, failure.as_ref().map(|why| format!("the served ledger waits: {why}")));
         if let Err(error) = self.keep(catalogue).await {
             tracing::warn!(error = %chain(&error), "the served ledger cannot be kept on the disk");
         }
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         counters.ledger_pending.set(self.pending() as f64);
+        failure.map_or(Handover::Complete, |why| Handover::Waiting { lines: self.pending(), why })
     }
 
     /// Writes what waits to the disk, where a restart finds it; nothing when nothing waits and nothing was kept.

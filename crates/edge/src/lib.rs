@@ -2,7 +2,8 @@
 //!
 //! An [`Edge`] answers `https://mta-sts.<domain>/.well-known/mta-sts.txt` (RFC 8461 §3.3) for every domain of its
 //! [`Feed`], and the CA's validations of those names. Everything that an answer needs is in memory or in the replica
-//! on the local disk: no request ever waits for the feed, and the edge starts and serves while the feed is away.
+//! on the local disk: no request ever waits for the feed, and the edge starts and serves while the feed is away. While
+//! the feed answers, an edge that comes back takes connections only after it has caught up.
 //!
 //! The way of a change: [`Feed::since`] → replica (one transaction per page) → swapped in → a barrier on every worker
 //! → [`Feed::acknowledge`]. After the acknowledgement no connection, however old, is given an older policy.
@@ -19,6 +20,7 @@ mod feed;
 mod follower;
 mod http;
 mod intermediates;
+mod keys;
 mod ledger;
 mod proxy;
 mod readiness;
@@ -30,4 +32,5 @@ pub use config::{EdgeConfig, Network, NetworkError, ProxyProtocol};
 pub use edge::{Edge, EdgeHandle};
 pub use error::{EdgeError, FeedError, KeyOpenError};
 pub use feed::{Feed, KeyOpener};
+pub use ledger::Handover;
 pub use readiness::{NotReadyReason, Readiness};

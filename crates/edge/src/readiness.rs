@@ -25,6 +25,9 @@ impl Readiness {
 pub enum NotReadyReason {
     /// There is no complete replica, and the feed has not been read to its end yet.
     NothingToServe,
+    /// There is a complete replica, but it may be older than what is published: the feed answers, and its end has not
+    /// been reached yet. No connections are taken until then.
+    CatchingUp,
     /// A shutdown was asked for.
     Draining,
 }
@@ -33,6 +36,7 @@ impl fmt::Display for NotReadyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NothingToServe => "no complete replica, and the feed has not been read to its end yet",
+            Self::CatchingUp => "no connections are taken before the feed has been read to its end",
             Self::Draining => "draining before the shutdown",
         })
     }
@@ -42,6 +46,7 @@ impl fmt::Display for NotReadyReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Note {
     Feed,
+    Listeners,
     Replica,
     Ledger,
 }
@@ -49,6 +54,7 @@ pub(crate) enum Note {
 #[derive(Debug, Default)]
 struct State {
     complete: bool,
+    listening: bool,
     draining: bool,
     notes: BTreeMap<Note, String>,
 }
@@ -62,16 +68,22 @@ impl ReadinessState {
         let state = self.0.lock();
         let verdict = if state.draining {
             Err(NotReadyReason::Draining)
-        } else if state.complete {
-            Ok(())
-        } else {
+        } else if !state.complete {
             Err(NotReadyReason::NothingToServe)
+        } else if !state.listening {
+            Err(NotReadyReason::CatchingUp)
+        } else {
+            Ok(())
         };
         Readiness { state: verdict, notes: state.notes.values().cloned().collect() }
     }
 
     pub(crate) fn set_complete(&self, complete: bool) {
         self.0.lock().complete = complete;
+    }
+
+    pub(crate) fn set_listening(&self) {
+        self.0.lock().listening = true;
     }
 
     pub(crate) fn set_draining(&self) {

@@ -1,6 +1,7 @@
 //! Threads, listeners and connections.
 
 mod connection;
+mod doors;
 mod listener;
 mod stream;
 
@@ -17,7 +18,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::listener::{Kind, bind};
+pub(crate) use self::doors::Doors;
+use self::{
+    doors::Door,
+    listener::{Kind, bind},
+};
 use crate::{edge::Shared, error::EdgeError, http::answer::CommonLines};
 
 /// Threads per worker that may wait for the disk.
@@ -43,6 +48,7 @@ struct Thread {
 /// move between cores, and a lookup with the writing of its answer is never interrupted by another task of the thread.
 pub(crate) struct Workers {
     threads: Vec<Thread>,
+    doors: Arc<Doors>,
     https: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
     drain: CancellationToken,
@@ -50,12 +56,13 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
+    /// Takes the ports and starts the threads. Connections are taken once [`Workers::doors`] are opened.
     pub(crate) fn start(shared: &Arc<Shared>) -> Result<Self, EdgeError> {
         let (drain, exit) = (CancellationToken::new(), CancellationToken::new());
         let count = shared.config.workers.get();
-        let (https, mut https_listeners) = bind(&shared.config.https, count)?;
-        let (http, mut http_listeners) = bind(&shared.config.http, count)?;
-        let mut threads = Vec::with_capacity(count);
+        let (https, mut https_sockets) = bind(&shared.config.https, count)?;
+        let (http, mut http_sockets) = bind(&shared.config.http, count)?;
+        let (mut threads, mut doors) = (Vec::with_capacity(count), Vec::new());
         for index in 0..count {
             let worker = Arc::new(Worker {
                 shared: Arc::clone(shared),
@@ -64,25 +71,29 @@ impl Workers {
                 drain: drain.clone(),
                 tasks: TaskTracker::new(),
             });
-            let listeners: Vec<_> = std::mem::take(&mut https_listeners[index])
-                .into_iter()
-                .map(|listener| (listener, Kind::Policies))
-                .chain(
-                    std::mem::take(&mut http_listeners[index])
-                        .into_iter()
-                        .map(|listener| (listener, Kind::Validations)),
-                )
-                .collect();
             let (tasks, exit) = (worker.tasks.clone(), exit.clone());
             let (send, receive) = mpsc::sync_channel(1);
             let join = thread::Builder::new()
                 .name(format!("edge-{index}"))
-                .spawn(move || run(&worker, listeners, &exit, &send))
+                .spawn(move || run(&exit, &send))
                 .map_err(EdgeError::Worker)?;
             let runtime = receive.recv().map_err(std::io::Error::other).and_then(|started| started);
-            threads.push(Thread { runtime: runtime.map_err(EdgeError::Worker)?, tasks, join });
+            let runtime = runtime.map_err(EdgeError::Worker)?;
+            for (sockets, addresses, kind) in [
+                (&mut https_sockets[index], &https, Kind::Policies),
+                (&mut http_sockets[index], &http, Kind::Validations),
+            ] {
+                doors.extend(std::mem::take(sockets).into_iter().zip(addresses).map(|(socket, address)| Door {
+                    address: *address,
+                    socket,
+                    kind,
+                    worker: Arc::clone(&worker),
+                    runtime: runtime.clone(),
+                }));
+            }
+            threads.push(Thread { runtime, tasks, join });
         }
-        Ok(Self { threads, https, http, drain, exit })
+        Ok(Self { threads, doors: Arc::new(Doors::new(doors)), https, http, drain, exit })
     }
 
     pub(crate) fn https_addrs(&self) -> &[SocketAddr] {
@@ -93,12 +104,18 @@ impl Workers {
         &self.http
     }
 
+    /// What lets connections in.
+    pub(crate) fn doors(&self) -> Arc<Doors> {
+        Arc::clone(&self.doors)
+    }
+
     pub(crate) fn runtimes(&self) -> Vec<Handle> {
         self.threads.iter().map(|thread| thread.runtime.clone()).collect()
     }
 
     /// Takes no more connections, waits for those that are open until `end`, then cuts them.
     pub(crate) async fn stop(mut self, end: Instant) {
+        self.doors.close();
         self.drain.cancel();
         for thread in &self.threads {
             thread.tasks.close();
@@ -115,17 +132,13 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
+        self.doors.close();
         self.drain.cancel();
         self.exit.cancel();
     }
 }
 
-fn run(
-    worker: &Arc<Worker>,
-    listeners: Vec<(std::net::TcpListener, Kind)>,
-    exit: &CancellationToken,
-    started: &mpsc::SyncSender<std::io::Result<Handle>>,
-) {
+fn run(exit: &CancellationToken, started: &mpsc::SyncSender<std::io::Result<Handle>>) {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(DISK_THREADS)
@@ -139,16 +152,6 @@ fn run(
         }
     };
     runtime.block_on(async {
-        for (listener, kind) in listeners {
-            match tokio::net::TcpListener::from_std(listener) {
-                // Tracked too: a listener empties its queue before it closes.
-                Ok(listener) => _ = worker.tasks.spawn(listener::accept(listener, kind, Arc::clone(worker))),
-                Err(error) => {
-                    let _ = started.send(Err(error));
-                    return;
-                }
-            }
-        }
         let _ = started.send(Ok(runtime.handle().clone()));
         exit.cancelled().await;
     });

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mtasts_edge::Edge;
+use mtasts_edge::{Edge, Handover};
 use mtasts_store::{NodeKind, Role};
 
 use super::{Context, Running, connect};
@@ -27,7 +27,8 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let feed = Arc::new(EdgeFeed::new(Arc::clone(&node)));
     let drain = edge.drain;
     let handle = Edge::start(edge, feed, Arc::new(CertificateKeys(ring)), Arc::clone(&context.clock))?;
-    tracing::info!(node = %id, https = ?handle.local_https_addrs(), http = ?handle.local_http_addrs(), "the edge serves");
+    let (https, http) = (handle.local_https_addrs(), handle.local_http_addrs());
+    tracing::info!(node = %id, ?https, ?http, "the edge has its ports");
     let state = Arc::new(parking(handle));
     let probed = Arc::clone(&state);
     let stop = context.stop.clone();
@@ -35,10 +36,16 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
         stop.cancelled().await;
         let handle = state.lock().await.take();
         if let Some(handle) = handle {
-            handle.shutdown(drain + FINISH).await;
+            match handle.shutdown(drain + FINISH).await {
+                // Only now: gates wait for an edge for as long as it serves, and withdrawals until its ledger is here.
+                Handover::Complete => node.retire().await,
+                Handover::Waiting { lines, why } => tracing::error!(
+                    node = %id, lines, why,
+                    "the served ledger was not handed over: this edge stays registered, and withdrawals wait, until it \
+                     has come back and handed it over"
+                ),
+            }
         }
-        // Only now: gates wait for an edge for as long as it serves.
-        node.retire().await;
         "edge"
     });
     Ok(Box::new(move || match probed.try_lock().ok().as_deref() {

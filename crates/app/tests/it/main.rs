@@ -9,3 +9,4 @@ mod kill;
 mod main_job;
 mod outage;
 mod service;
+mod shutdown;

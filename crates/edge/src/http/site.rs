@@ -1,6 +1,6 @@
 //! What is served where: the policy over TLS, validations on the plain port.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     answer::{Answer, Problem},
@@ -76,7 +76,11 @@ pub(crate) async fn find(shared: &Arc<Shared>, domain: &str) -> Result<Option<Si
         Ok(_) => {}
         Err(error) => {
             shared.counters.load_failures.increment(1);
-            tracing::error!(domain, error = %chain(error), "a host cannot be served");
+            // Anybody may ask for a broken host as often as they like: one line a second.
+            let second = shared.clock.now().timestamp();
+            if shared.failure_logged.swap(second, Ordering::Relaxed) != second {
+                tracing::error!(domain, error = %chain(error), "a host cannot be served");
+            }
             match error {
                 LoadError::Replica(error) => shared.suspicions.report(error),
                 LoadError::IssuerMissing => shared.suspicions.report_missing_issuer(),

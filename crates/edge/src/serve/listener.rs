@@ -14,7 +14,7 @@ use super::{Worker, connection};
 use crate::error::EdgeError;
 
 /// Connections that the kernel keeps until we take them.
-const BACKLOG: i32 = 4_096;
+pub(super) const BACKLOG: i32 = 4_096;
 /// After too many open files, or the like.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -25,7 +25,8 @@ pub(super) enum Kind {
     Validations,
 }
 
-/// For each of `count` workers one listener per address. All of them share the ports that the first one got.
+/// For each of `count` workers one socket per address, not listening yet. All of them share the ports that the first
+/// one got.
 pub(super) fn bind(
     addresses: &[SocketAddr],
     count: usize,
@@ -35,12 +36,12 @@ pub(super) fn bind(
     for _ in 0..count {
         let mut mine = Vec::with_capacity(bound.len());
         for address in &mut bound {
-            let listen = || -> io::Result<(TcpListener, SocketAddr)> {
-                let listener = listen(*address)?;
+            let take = || -> io::Result<(TcpListener, SocketAddr)> {
+                let listener = take(*address)?;
                 let local = listener.local_addr()?;
                 Ok((listener, local))
             };
-            let (listener, local) = listen().map_err(|source| EdgeError::Listen { address: *address, source })?;
+            let (listener, local) = take().map_err(|source| EdgeError::Listen { address: *address, source })?;
             *address = local;
             mine.push(listener);
         }
@@ -49,7 +50,8 @@ pub(super) fn bind(
     Ok((bound, listeners))
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// The port is ours from here on, and shows whether it can be had; see [`super::Doors`] for why it does not listen yet.
+fn take(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -57,7 +59,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 

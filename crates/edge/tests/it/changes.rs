@@ -121,7 +121,7 @@ async fn a_load_that_a_change_overtakes_never_brings_the_old_policy_back() {
     for _ in 0..3 {
         assert!(client.policy("example.com").await.unwrap().body.contains("mode: enforce"));
     }
-    edge.shutdown(std::time::Duration::from_secs(1)).await;
+    let _ = edge.shutdown(std::time::Duration::from_secs(1)).await;
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn a_feed_of_many_pages_is_read_to_its_end_before_the_edge_is_ready() {
     // One certificate for all: verification is for others to test.
     assert!(harness.client().policy("d0.example").await.is_ok());
     let Harness { edge, feed, authority, folder } = harness;
-    edge.shutdown(std::time::Duration::from_secs(5)).await;
+    let _ = edge.shutdown(std::time::Duration::from_secs(5)).await;
     let fresh = Arc::new(tempfile::tempdir().unwrap());
     let again = Harness::restarted(&feed, &authority, &fresh);
     assert!(!again.edge.readiness().is_ready() || again.edge.position() == last.unwrap());

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use mtasts_model::{
     feed::{EdgeChange, EdgeEntry, Page, ServedLine},
 };
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 #[derive(Default)]
 struct Table {
@@ -23,6 +24,7 @@ struct Table {
     acknowledged: Vec<Revision>,
     served: Vec<ServedLine>,
     complete_until: Option<Timestamp>,
+    before_acknowledgement: Option<(String, EdgeEntry)>,
 }
 
 #[derive(Default)]
@@ -30,6 +32,14 @@ pub(crate) struct TableFeed {
     table: Mutex<Table>,
     /// While true, every call fails.
     pub(crate) down: AtomicBool,
+    /// While true, reads are neither answered nor refused.
+    pub(crate) silent: AtomicBool,
+    /// While true, the ledger alone is refused.
+    pub(crate) refuses_the_ledger: AtomicBool,
+    /// Milliseconds that each read takes.
+    pub(crate) slowness: AtomicU64,
+    /// Rows per page, unless 0.
+    pub(crate) page: AtomicU32,
     pub(crate) reads: AtomicU64,
     pub(crate) calls: AtomicU64,
     nudge: Notify,
@@ -46,6 +56,11 @@ impl TableFeed {
         drop(table);
         self.nudge.notify_one();
         Revision::new(revision)
+    }
+
+    /// Somebody else changes this row just before the next acknowledgement arrives.
+    pub(crate) fn put_before_acknowledgement(&self, domain: &str, host: mtasts_model::feed::HostContent) {
+        self.table.lock().before_acknowledgement = Some((domain.to_owned(), EdgeEntry::Host(Box::new(host))));
     }
 
     pub(crate) fn put_host(&self, domain: &str, host: mtasts_model::feed::HostContent) -> Revision {
@@ -81,7 +96,13 @@ impl TableFeed {
 impl Feed for TableFeed {
     async fn since(&self, after: Revision, limit: u32) -> Result<Page<EdgeChange>, FeedError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        while self.silent.load(Ordering::SeqCst) {
+            sleep(Duration::from_millis(5)).await;
+        }
+        sleep(Duration::from_millis(self.slowness.load(Ordering::SeqCst))).await;
         self.call()?;
+        let page = self.page.load(Ordering::SeqCst);
+        let limit = if page == 0 { limit } else { limit.min(page) };
         let table = self.table.lock();
         let mut changes: Vec<_> = table
             .rows
@@ -102,12 +123,19 @@ impl Feed for TableFeed {
 
     async fn acknowledge(&self, position: Revision) -> Result<(), FeedError> {
         self.call()?;
+        let meanwhile = self.table.lock().before_acknowledgement.take();
+        if let Some((domain, entry)) = meanwhile {
+            self.put(&domain, entry);
+        }
         self.table.lock().acknowledged.push(position);
         Ok(())
     }
 
     async fn flush_served(&self, lines: Vec<ServedLine>, complete_until: Option<Timestamp>) -> Result<(), FeedError> {
         self.call()?;
+        if self.refuses_the_ledger.load(Ordering::SeqCst) {
+            return Err(FeedError::new("no room for the ledger"));
+        }
         let mut table = self.table.lock();
         table.served.extend(lines);
         table.complete_until = table.complete_until.max(complete_until);

@@ -12,10 +12,10 @@ async fn an_edge_restarts_and_serves_with_a_dead_feed() {
     let revision = harness.feed.put("gone.example", EdgeEntry::HostGone);
     harness.acknowledged(revision).await;
     let Harness { edge, feed, authority, folder } = harness;
-    edge.shutdown(SOON).await;
+    let _ = edge.shutdown(SOON).await;
     feed.down.store(true, Ordering::SeqCst);
     let harness = Harness::restarted(&feed, &authority, &folder);
-    assert!(harness.edge.readiness().is_ready());
+    harness.caught_up().await;
     assert_eq!(harness.edge.position(), revision);
     assert_eq!(harness.client().policy("example.com").await.unwrap().status, 200);
     assert!(harness.client().connect("gone.example").await.is_err());
@@ -50,7 +50,7 @@ async fn a_damaged_replica_is_moved_aside_and_rebuilt() {
         let harness = Harness::serving(&["example.com"]).await;
         until("all is acknowledged", || harness.feed.acknowledged().is_some()).await;
         let Harness { edge, feed, authority, folder } = harness;
-        edge.shutdown(SOON).await;
+        let _ = edge.shutdown(SOON).await;
         let path = folder.path().join("replica/edge.redb");
         let mut bytes = fs::read(&path).unwrap();
         damage(&mut bytes);
@@ -69,7 +69,7 @@ async fn one_flipped_byte_of_a_row_is_noticed_when_the_host_is_asked_for() {
     let harness = Harness::serving(&["example.com", "other.example"]).await;
     until("all is acknowledged", || harness.feed.acknowledged().is_some()).await;
     let Harness { edge, feed, authority, folder } = harness;
-    edge.shutdown(SOON).await;
+    let _ = edge.shutdown(SOON).await;
     let path = folder.path().join("replica/edge.redb");
     let mut bytes = fs::read(&path).unwrap();
     let needle = b"mx: mx.example.com";
@@ -172,14 +172,47 @@ async fn on_a_full_disk_changes_are_served_from_memory_and_saved_when_there_is_r
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let Harness { edge, feed, authority, folder } = harness;
-    edge.shutdown(SOON).await;
+    let _ = edge.shutdown(SOON).await;
     feed.down.store(true, Ordering::SeqCst);
     let mut config = config(folder.path());
     config.replica_dir = replica;
     let edge = start(config, &feed);
     let again = Harness { edge, feed, authority, folder };
+    again.caught_up().await;
     assert!(again.client().policy("example.com").await.unwrap().body.contains("enforce"), "it was saved");
-    again.edge.shutdown(SOON).await;
+    let _ = again.edge.shutdown(SOON).await;
+}
+
+#[tokio::test]
+async fn from_a_read_only_disk_the_edge_serves_what_was_there_and_keeps_changes_in_memory() {
+    let mount = tempfile::tempdir().unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(mount.path()).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no right to mount a small file system");
+        return;
+    }
+    let _unmount = Unmount(mount.path().to_owned());
+    let replica = mount.path().join("replica");
+    let harness = Harness::with(&["example.com", "old.example"], |config| config.replica_dir = replica.clone()).await;
+    until("all is acknowledged", || harness.feed.acknowledged().is_some()).await;
+    let Harness { edge, feed, authority, folder } = harness;
+    let _ = edge.shutdown(SOON).await;
+    feed.down.store(true, Ordering::SeqCst);
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(mount.path()).status().unwrap();
+    assert!(remounted.success());
+    let mut config = config(folder.path());
+    config.replica_dir = replica;
+    let harness = Harness { edge: start(config, &feed), feed, authority, folder };
+    harness.caught_up().await;
+    assert_eq!(harness.client().policy("old.example").await.unwrap().status, 200);
+    harness.feed.down.store(false, Ordering::SeqCst);
+    let revision = harness.feed.put_host("example.com", harness.authority.host("example.com", Mode::Enforce));
+    harness.acknowledged(revision).await;
+    assert!(harness.client().policy("example.com").await.unwrap().body.contains("enforce"));
+    assert_eq!(harness.client().policy("old.example").await.unwrap().status, 200);
+    let notes = harness.edge.readiness().notes;
+    assert!(notes.iter().any(|note| note.contains("memory")), "{notes:?}");
+    let _ = harness.edge.shutdown(SOON).await;
 }
 
 struct Unmount(std::path::PathBuf);

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use mtasts_edge::NotReadyReason;
+use mtasts_edge::{Handover, NotReadyReason};
 use tokio::io::AsyncWriteExt;
 
 use crate::harness::{Harness, PATH, until};
@@ -23,7 +23,7 @@ async fn a_drain_finishes_what_is_under_way_and_takes_nothing_new() {
     let rest = format!("{PATH} HTTP/1.1\r\nHost: mta-sts.example.com\r\n\r\n");
     let answer = busy.ask(&rest).await.unwrap();
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
-    shutdown.await.unwrap();
+    assert_eq!(shutdown.await.unwrap(), Handover::Complete);
     assert_eq!(harness.feed.served().iter().map(|line| line.requests).sum::<u64>(), 2, "the ledger is handed over");
 }
 
@@ -38,7 +38,7 @@ async fn while_draining_the_edge_is_not_ready_but_still_serves() {
     let taken = edge.lock().unwrap().take().unwrap();
     let shutdown = tokio::spawn(taken.shutdown(Duration::from_secs(5)));
     assert_eq!(client.policy("example.com").await.unwrap().status, 200);
-    shutdown.await.unwrap();
+    assert_eq!(shutdown.await.unwrap(), Handover::Complete);
     assert!(client.connect("example.com").await.is_err());
     assert_eq!(NotReadyReason::Draining.to_string(), "draining before the shutdown");
 }
@@ -50,7 +50,7 @@ async fn the_deadline_of_a_shutdown_cuts_what_does_not_end() {
     stuck.stream.write_all(b"GET ").await.unwrap();
     stuck.stream.flush().await.unwrap();
     let began = Instant::now();
-    harness.edge.shutdown(Duration::from_millis(300)).await;
+    let _ = harness.edge.shutdown(Duration::from_millis(300)).await;
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
@@ -74,8 +74,8 @@ async fn a_new_edge_on_the_same_port_takes_over_without_a_failed_request() {
         }
         failures
     });
-    first.edge.shutdown(Duration::from_secs(5)).await;
+    let _ = first.edge.shutdown(Duration::from_secs(5)).await;
     // A connection may arrive between the last look into the queue and the closing of the socket.
     assert!(load.await.unwrap() <= 1);
-    second.shutdown(Duration::from_secs(5)).await;
+    let _ = second.shutdown(Duration::from_secs(5)).await;
 }

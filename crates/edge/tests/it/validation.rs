@@ -35,8 +35,9 @@ async fn http_01_is_answered_for_its_token_and_name_until_it_is_gone() {
     assert_eq!(plain(&harness, "mta-sts.other.example", "/.well-known/mta-sts.txt").await.status, 404);
 
     let Harness { edge, feed, authority, folder } = harness;
-    edge.shutdown(std::time::Duration::from_secs(1)).await;
+    let _ = edge.shutdown(std::time::Duration::from_secs(1)).await;
     let harness = Harness::restarted(&feed, &authority, &folder);
+    harness.caught_up().await;
     assert_eq!(plain(&harness, "mta-sts.example.com", path).await.status, 200, "after a restart");
     let revision = feed.put("example.com", EdgeEntry::ChallengeGone);
     harness.acknowledged(revision).await;
