@@ -1,6 +1,8 @@
 //! Why a process could not start.
 
-use std::{error::Error, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
+
+pub(crate) use mtasts_model::causes;
 
 /// Why a process could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +13,8 @@ pub(crate) enum StartupError {
     Config(#[from] crate::config::ConfigError),
     #[error("the database is not ready")]
     Store(#[from] mtasts_store::StoreError),
+    #[error("the database's schema is at {found}, and this version needs {wanted}: run `mtasts migrate`")]
+    Schema { found: String, wanted: &'static str },
     #[error("the API cannot start")]
     Api(#[from] mtasts_api::ApiError),
     #[error("the edge cannot start")]
@@ -41,19 +45,4 @@ pub(crate) enum StartupError {
     },
     #[error("the role {role} ended by itself")]
     Ended { role: &'static str },
-}
-
-/// An error and its causes in one line. A cause whose text is in its parent's already is left out.
-pub(crate) fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

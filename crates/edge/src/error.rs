@@ -2,6 +2,8 @@
 
 use std::{error::Error, io, net::SocketAddr, path::PathBuf};
 
+pub(crate) use mtasts_model::causes as chain;
+
 /// Why an edge did not start. A replica that is broken or cannot be written is no reason.
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
@@ -56,16 +58,4 @@ impl KeyOpenError {
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: source.into() }
     }
-}
-
-/// The error and its sources in one line, for the log.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

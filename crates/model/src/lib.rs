@@ -2,6 +2,7 @@
 //!
 //! Types here have private fields where a wrong value could be built, and are born valid: there is no `validate()`.
 
+mod causes;
 pub mod clock;
 pub mod condition;
 pub mod feed;
@@ -14,6 +15,7 @@ pub mod policy;
 pub mod policy_id;
 pub mod record;
 
+pub use causes::causes;
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 pub use condition::{Condition, ConditionKind, Status};
 pub use feed::Revision;

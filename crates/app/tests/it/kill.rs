@@ -9,13 +9,7 @@ use crate::service::Service;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_killed_again_and_again_leaves_one_certificate_and_one_id_for_each_version() {
-    let mut service = Service::new().await;
-    service.migrate();
-    let mut roles = Vec::new();
-    for role in ["edge", "nameserver", "api"] {
-        roles.push(service.start(role).await);
-    }
-    service.sign_up().await;
+    let (service, _roles) = Service::with_roles(["edge", "nameserver", "api"]).await;
     let id = service.register().await;
     let admin = free_port();
     let mut worker = service.spawn("worker", admin);

@@ -1,6 +1,6 @@
 //! The binary as operators run it: real processes, Postgres, Pebble and BIND.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod command_line;
 mod embedded;

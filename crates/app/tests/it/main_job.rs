@@ -7,13 +7,7 @@ use crate::service::{OPERATOR_TOKEN, PATIENCE, Service};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_domain_goes_from_registration_to_enforce_and_into_withdrawal_and_no_secret_is_seen() {
-    let mut service = Service::new().await;
-    service.migrate();
-    let mut roles = Vec::new();
-    for role in ["edge", "nameserver", "worker", "api"] {
-        roles.push(service.start(role).await);
-    }
-    service.sign_up().await;
+    let (service, mut roles) = Service::with_roles(["edge", "nameserver", "worker", "api"]).await;
     let id = service.register().await;
     service.condition(&id, "Delegated", "False").await;
     assert!(service.fetch_policy().await.is_none(), "nothing is served before the delegation");
@@ -61,13 +55,7 @@ async fn a_domain_goes_from_registration_to_enforce_and_into_withdrawal_and_no_s
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_edge_holds_the_id_back_until_it_has_the_policy() {
-    let mut service = Service::new().await;
-    service.migrate();
-    let mut roles = Vec::new();
-    for role in ["edge", "nameserver", "worker", "api"] {
-        roles.push(service.start(role).await);
-    }
-    service.sign_up().await;
+    let (service, mut roles) = Service::with_roles(["edge", "nameserver", "worker", "api"]).await;
     let id = service.register().await;
     service.delegate(&id).await;
     let first = service.published(&id, "testing").await;

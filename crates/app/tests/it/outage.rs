@@ -7,13 +7,8 @@ use crate::service::{PATIENCE, Service};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_postgres_edge_and_nameserver_serve_on_also_after_a_restart_and_the_api_answers_503() {
-    let mut service = Service::new().await;
-    service.migrate();
-    let mut edge = service.start("edge").await;
-    let mut nameserver = service.start("nameserver").await;
-    let worker = service.start("worker").await;
-    let api = service.start("api").await;
-    service.sign_up().await;
+    let (service, roles) = Service::with_roles(["edge", "nameserver", "worker", "api"]).await;
+    let [mut edge, mut nameserver, worker, api] = roles;
     let id = service.register().await;
     service.delegate(&id).await;
     service.published(&id, "testing").await;

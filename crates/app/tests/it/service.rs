@@ -75,6 +75,18 @@ impl Service {
         service
     }
 
+    /// One with these roles running, and a tenant.
+    pub(crate) async fn with_roles<const N: usize>(names: [&str; N]) -> (Self, [Process; N]) {
+        let mut service = Self::new().await;
+        service.migrate();
+        let mut roles = Vec::new();
+        for name in names {
+            roles.push(service.start(name).await);
+        }
+        service.sign_up().await;
+        (service, roles.try_into().expect("as many as were named"))
+    }
+
     fn write_config(&self, database: &url::Url) {
         let mut database = database.clone();
         database.set_port(Some(self.gate.port)).unwrap();

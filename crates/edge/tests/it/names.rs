@@ -96,6 +96,8 @@ async fn a_flood_of_unknown_names_makes_no_call_of_the_feed_and_known_names_stay
             done.unwrap();
         }
     }
-    assert_eq!(harness.feed.calls.load(Ordering::SeqCst), calls);
+    // The last acknowledgement of the start, or a sign of life, may fall into the flood; 400 names may not show.
+    let during = harness.feed.calls.load(Ordering::SeqCst) - calls;
+    assert!(during < 5, "{during} calls of the feed during the flood");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
 }
