@@ -115,6 +115,8 @@ CREATE TABLE acme_orders (
 );
 -- Invariant 9.
 CREATE UNIQUE INDEX acme_orders_live ON acme_orders (domain_id) WHERE closed_at IS NULL;
+CREATE INDEX acme_orders_by_domain ON acme_orders (domain_id);
+CREATE INDEX acme_orders_closed ON acme_orders (closed_at) WHERE closed_at IS NOT NULL;
 
 CREATE TABLE certificates (
     id uuid PRIMARY KEY,
@@ -137,7 +139,12 @@ CREATE TABLE certificates (
     FOREIGN KEY (domain_id, tenant_id) REFERENCES domains (id, tenant_id)
 );
 CREATE INDEX certificates_by_domain ON certificates (domain_id);
+CREATE INDEX certificates_by_order ON certificates (order_id);
+-- Those that may be forgotten one day.
+CREATE INDEX certificates_by_end ON certificates (not_after) WHERE NOT in_feed;
 ALTER TABLE domains ADD FOREIGN KEY (certificate_id) REFERENCES certificates;
+CREATE INDEX domains_by_certificate ON domains (certificate_id) WHERE certificate_id IS NOT NULL;
+CREATE INDEX domains_gone_with_certificate ON domains (id) WHERE state = 'gone' AND certificate_id IS NOT NULL;
 
 -- Failed validations of a name, whoever ordered: the CA counts by name. Rows live for an hour.
 CREATE TABLE failed_validations (
@@ -222,6 +229,7 @@ CREATE TABLE edge_entries (
     CHECK ((domain_id IS NULL) = (tenant_id IS NULL)),
     FOREIGN KEY (domain_id, tenant_id) REFERENCES domains (id, tenant_id)
 );
+CREATE INDEX edge_entries_by_certificate ON edge_entries (certificate_id) WHERE certificate_id IS NOT NULL;
 CREATE INDEX edge_entries_tombstones ON edge_entries (changed_at) WHERE version_id IS NULL AND challenge IS NULL;
 
 -- What our own nameservers follow.
@@ -233,8 +241,6 @@ CREATE TABLE zone_records (
     -- Both null: a tombstone.
     ttl bigint,
     record_values jsonb,
-    tenant_id uuid,
-    domain_id uuid,
     PRIMARY KEY (name, type),
     CHECK ((ttl IS NULL) = (record_values IS NULL))
 );
@@ -275,6 +281,16 @@ CREATE TABLE nodes (
     -- All that it served before this moment is in the ledger.
     covered_until timestamptz NOT NULL,
     started_at timestamptz NOT NULL
+);
+
+-- Spans of which an edge never told what it served: it was killed, or taken out of service, with lines in memory. What
+-- was in the feed in such a span is taken for served until its end (invariant 5).
+CREATE TABLE ledger_gaps (
+    -- Without a foreign key: the gap outlives the node.
+    node_id uuid NOT NULL,
+    from_at timestamptz NOT NULL,
+    until_at timestamptz NOT NULL,
+    PRIMARY KEY (node_id, from_at)
 );
 
 CREATE TABLE served_ledger (

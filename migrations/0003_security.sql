@@ -79,11 +79,11 @@ GRANT SELECT ON domain_conditions, served_ledger TO mtasts_api;
 GRANT DELETE ON idempotency_keys TO mtasts_api;
 GRANT SELECT, INSERT, UPDATE (last_used_at, revoked_at) ON api_keys TO mtasts_api;
 GRANT INSERT ON labels TO mtasts_api;
-GRANT UPDATE (state, report_uris, nudged_at, withdraw_requested_at, version_id, mode) ON domains TO mtasts_api;
+GRANT UPDATE (state, report_uris, nudged_at, withdraw_requested_at, version_id, mode, mx_source) ON domains TO mtasts_api;
 -- Invariant 2: of a version nothing but stamps is ever updated, by nobody.
 GRANT UPDATE (superseded_at, fed_at, unfed_at) ON policy_versions TO mtasts_api;
 GRANT SELECT (id, tenant_id, domain_id, not_before, not_after, serial, issuer) ON certificates TO mtasts_api;
-GRANT SELECT (id, tenant_id, domain_id, state, closed_at), UPDATE (closed_at, problem) ON acme_orders TO mtasts_api;
+GRANT SELECT (id, tenant_id, domain_id, state, closed_at, challenge_revision), UPDATE (closed_at, problem) ON acme_orders TO mtasts_api;
 GRANT SELECT, INSERT ON domain_schedule TO mtasts_api;
 GRANT UPDATE (wake_at, woken, lease_token, lease_until) ON domain_schedule TO mtasts_api;
 GRANT SELECT (name, kind, revision, changed_at, domain_id, tenant_id, version_id, certificate_id, order_id)
@@ -97,8 +97,8 @@ GRANT UPDATE (state, nudged_at, delegation, mx, version_id, mode, certificate_id
     confirmed_version_id, confirmed_at, written_report_uris, removed_at) ON domains TO mtasts_worker;
 GRANT INSERT, UPDATE (served_at, verified_at, published_at, superseded_at, fed_at, unfed_at)
     ON policy_versions TO mtasts_worker;
-GRANT INSERT, UPDATE (renew_at, advice_due_at, in_feed) ON certificates TO mtasts_worker;
-GRANT SELECT, INSERT, UPDATE ON acme_orders TO mtasts_worker;
+GRANT INSERT, DELETE, UPDATE (renew_at, advice_due_at, in_feed) ON certificates TO mtasts_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON acme_orders TO mtasts_worker;
 GRANT SELECT, INSERT, DELETE ON failed_validations TO mtasts_worker;
 GRANT SELECT, INSERT, UPDATE (sealed, created_at) ON acme_accounts TO mtasts_worker;
 GRANT SELECT, INSERT, UPDATE ON token_buckets TO mtasts_worker;
@@ -109,6 +109,7 @@ GRANT UPDATE (floor) ON feed_floors TO mtasts_worker;
 GRANT INSERT ON audit_events TO mtasts_worker;
 GRANT SELECT (created_at), DELETE ON idempotency_keys TO mtasts_worker;
 GRANT DELETE ON nodes TO mtasts_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ledger_gaps TO mtasts_worker;
 GRANT USAGE ON SEQUENCE lease_tokens, edge_revisions, zone_revisions TO mtasts_worker;
 
 -- edge
@@ -116,4 +117,5 @@ GRANT SELECT ON edge_entries, zone_records, feed_floors, edge_revisions, zone_re
 GRANT SELECT (id, tenant_id, domain_id, mode, max_age, policy_text, fed_at, unfed_at) ON policy_versions TO mtasts_edge;
 GRANT SELECT (id, tenant_id, domain_id, chain, sealed_key, not_after, in_feed) ON certificates TO mtasts_edge;
 GRANT SELECT, INSERT, UPDATE, DELETE ON nodes TO mtasts_edge;
+GRANT SELECT, INSERT, UPDATE ON ledger_gaps TO mtasts_edge;
 GRANT SELECT, INSERT, UPDATE ON served_ledger TO mtasts_edge;

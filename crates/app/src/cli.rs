@@ -3,6 +3,7 @@
 use std::{error::Error, fs, io::Write, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use mtasts_model::{Clock, NodeId, SystemClock};
 
 use crate::{
     config::{Config, ConfigError},
@@ -72,6 +73,28 @@ enum AdminCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// List edges and nameservers, or take one out of service that cannot do so itself
+    Nodes(NodesArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct NodesArgs {
+    #[command(subcommand)]
+    command: Option<NodesCommand>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum NodesCommand {
+    /// Take a node out of service: nothing waits for it any more. One that is alive comes back by itself
+    Retire {
+        /// Its id, as in the list
+        id: NodeId,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -97,6 +120,8 @@ struct OpenapiArgs {
 enum CommandError {
     #[error("{} is stale: run `make openapi` and commit it", .0.display())]
     Stale(PathBuf),
+    #[error("there is no node {0}")]
+    NoNode(NodeId),
     #[error("cannot read {}", .path.display())]
     Read {
         path: PathBuf,
@@ -127,6 +152,10 @@ pub(crate) fn run(cli: Cli) -> Outcome {
             Ok(())
         }
         Command::Admin(AdminCommand::Prune { days, config }) => prune(days, &config),
+        Command::Admin(AdminCommand::Nodes(NodesArgs { command: None, config })) => list_nodes(&config),
+        Command::Admin(AdminCommand::Nodes(NodesArgs {
+            command: Some(NodesCommand::Retire { id, config }), ..
+        })) => retire_node(id, &config),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show(&args),
         Command::Openapi(args) => openapi(&args),
@@ -173,14 +202,57 @@ fn generate_key() {
 }
 
 fn prune(days: u16, args: &ConfigArgs) -> Outcome {
-    use mtasts_model::Clock;
     let config = load(args)?;
     logging::start(&config.log)?;
     let gone = runtime()?.block_on(async {
         let store = roles::connect(&config, mtasts_store::Role::Worker).await?;
-        store.prune_tombstones(chrono::TimeDelta::days(days.into()), mtasts_model::SystemClock.now()).await
+        Ok::<_, StartupError>(store.prune_tombstones(chrono::TimeDelta::days(days.into()), SystemClock.now()).await?)
     })?;
     println!("forgot {gone} entries");
+    Ok(())
+}
+
+fn list_nodes(args: &ConfigArgs) -> Outcome {
+    let config = load(args)?;
+    logging::start(&config.log)?;
+    let nodes = runtime()?.block_on(async {
+        let store = roles::connect(&config, mtasts_store::Role::Worker).await?;
+        Ok::<_, StartupError>(store.list_nodes().await?)
+    })?;
+    let now = SystemClock.now();
+    let grace = chrono::TimeDelta::seconds(config.worker.edge_grace_seconds.into());
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{:<36}  {:<10}  {:>12}  {:<20}  {:<10}  NAME",
+        "ID", "KIND", "POSITION", "LEASE UNTIL", "IN SERVICE"
+    )?;
+    for node in nodes {
+        let in_service = if node.lease_until > now {
+            "yes"
+        } else if node.lease_until + grace > now {
+            "silent"
+        } else {
+            "no"
+        };
+        let (id, kind, position) = (node.id.to_string(), node.kind.as_str(), node.position.number());
+        let until = node.lease_until.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        writeln!(out, "{id:<36}  {kind:<10}  {position:>12}  {until:<20}  {in_service:<10}  {}", node.name)?;
+    }
+    Ok(())
+}
+
+fn retire_node(id: NodeId, args: &ConfigArgs) -> Outcome {
+    let config = load(args)?;
+    logging::start(&config.log)?;
+    let gone = runtime()?.block_on(async {
+        let store = roles::connect(&config, mtasts_store::Role::Worker).await?;
+        Ok::<_, StartupError>(store.evict_node(id, SystemClock.now()).await?)
+    })?;
+    if !gone {
+        return Err(CommandError::NoNode(id).into());
+    }
+    println!("retired {id}");
     Ok(())
 }
 

@@ -28,6 +28,8 @@ use crate::{
 const STOP_DEADLINE: Duration = Duration::from_secs(25);
 /// How long `mtasts all` waits for a database that is just being started.
 const DATABASE_DEADLINE: Duration = Duration::from_mins(1);
+/// A role that starts while the database is away does not wait for it for longer than this.
+const SCHEMA_DEADLINE: Duration = Duration::from_secs(3);
 /// Upper bounds in seconds for every histogram of durations: 100 µs to a minute.
 const DURATIONS: [f64; 15] =
     [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -68,8 +70,33 @@ pub(crate) struct Context {
 /// Roles under way. A role that ends before it was told to has failed.
 pub(crate) type Running = JoinSet<&'static str>;
 
-pub(crate) async fn connect(config: &Config, role: Role) -> Result<Store, mtasts_store::StoreError> {
-    Store::connect(config.database.store(role, &config.redis)).await
+pub(crate) async fn connect(config: &Config, role: Role) -> Result<Store, StartupError> {
+    let store = Store::connect(config.database.store(role, &config.redis)).await?;
+    // Edges and nameservers serve from their replicas, whatever the database is like.
+    if matches!(role, Role::Api | Role::Worker) {
+        check_schema(&store).await?;
+    }
+    Ok(store)
+}
+
+/// A schema that is older than this version's makes every call fail, each in its own way: better said at the start. A
+/// newer one is that of a later version, with which this one must get along during an upgrade.
+async fn check_schema(store: &Store) -> Result<(), StartupError> {
+    let wanted = mtasts_store::newest_migration();
+    match timeout(SCHEMA_DEADLINE, store.schema_version()).await {
+        Ok(Ok(found)) if found.as_deref().is_none_or(|found| found < wanted) => {
+            Err(StartupError::Schema { found: found.unwrap_or_else(|| "nothing".to_owned()), wanted })
+        }
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %causes(&error), "the database's schema could not be checked");
+            Ok(())
+        }
+        Err(_) => {
+            tracing::warn!("the database does not answer: its schema is not checked");
+            Ok(())
+        }
+    }
 }
 
 /// Runs the roles until SIGTERM or SIGINT.

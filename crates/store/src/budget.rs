@@ -6,13 +6,40 @@ use sea_orm::FromQueryResult;
 
 use crate::{Store, StoreError, sql};
 
-/// A bucket's size, and how fast it fills.
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
+/// A bucket that all who spend from it share: its name, its size, and how fast it fills.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenBucket {
+    scope: String,
     capacity: f64,
     per_hour: f64,
     /// What must be left in it.
     reserve: f64,
+}
+
+impl TokenBucket {
+    /// The bucket of an issuer's account. `reserve` tokens are left in it; whoever is
+    /// urgent says 0.
+    pub fn of_issuer(issuer: &str, capacity: u32, per_hour: u32, reserve: u32) -> Self {
+        Self::new(format!("ca {issuer}"), capacity, per_hour, reserve)
+    }
+
+    /// One of a tenant's buckets.
+    pub fn of_tenant(tenant: TenantId, name: &str, capacity: u32, per_hour: u32) -> Self {
+        Self::new(format!("{tenant} {name}"), capacity, per_hour, 0)
+    }
+
+    fn new(scope: String, capacity: u32, per_hour: u32, reserve: u32) -> Self {
+        Self { scope, capacity: f64::from(capacity), per_hour: f64::from(per_hour), reserve: f64::from(reserve) }
+    }
+}
+
+/// Which bucket was empty, and when it will not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketEmpty {
+    /// Its place among those that were asked.
+    pub index: usize,
+    /// When to try again.
+    pub until: Timestamp,
 }
 
 /// What is in a bucket.
@@ -22,9 +49,9 @@ struct Level {
     updated_at: Timestamp,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// Fills it up to now, and takes a token: what is left, or when there will be one to take.
-    fn take(self, level: Level, now: Timestamp) -> Result<f64, Timestamp> {
+    fn take(&self, level: Level, now: Timestamp) -> Result<f64, Timestamp> {
         let hours = (now - level.updated_at).max(TimeDelta::zero()).as_seconds_f64() / 3600.0;
         let tokens = (level.tokens + hours * self.per_hour).min(self.capacity);
         let missing = self.reserve + 1.0 - tokens;
@@ -43,54 +70,42 @@ fn milliseconds(seconds: f64) -> i64 {
 }
 
 impl Store {
-    /// Takes a token from the bucket of an issuer's account, or says when to try again. `reserve` tokens are kept for
-    /// what is `urgent`.
-    pub async fn take_ca_token(
+    /// Takes a token from each of the buckets, or none from any. Whoever takes from several names them in the same
+    /// order: the narrowest first, the one that all share last.
+    pub async fn take_tokens(
         &self,
-        issuer: &str,
-        capacity: u32,
-        per_hour: u32,
-        reserve: u32,
-        urgent: bool,
+        buckets: &[TokenBucket],
         now: Timestamp,
-    ) -> Result<Result<(), Timestamp>, StoreError> {
-        let reserve = if urgent { 0.0 } else { f64::from(reserve) };
-        let bucket = Bucket { capacity: f64::from(capacity), per_hour: f64::from(per_hour), reserve };
-        self.take_token(&format!("ca {issuer}"), bucket, now).await
-    }
-
-    /// Takes a token from one of a tenant's buckets, or says when to try again.
-    pub async fn take_tenant_token(
-        &self,
-        tenant: TenantId,
-        bucket: &str,
-        capacity: u32,
-        per_hour: u32,
-        now: Timestamp,
-    ) -> Result<Result<(), Timestamp>, StoreError> {
-        let scope = format!("{tenant} {bucket}");
-        let bucket = Bucket { capacity: f64::from(capacity), per_hour: f64::from(per_hour), reserve: 0.0 };
-        self.take_token(&scope, bucket, now).await
-    }
-
-    async fn take_token(
-        &self,
-        scope: &str,
-        bucket: Bucket,
-        now: Timestamp,
-    ) -> Result<Result<(), Timestamp>, StoreError> {
+    ) -> Result<Result<(), BucketEmpty>, StoreError> {
         let tx = self.begin().await?;
-        let full = "INSERT INTO token_buckets (scope, tokens, updated_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-        sql::execute(&tx, full, vec![scope.into(), bucket.capacity.into(), now.into()]).await?;
-        let find = "SELECT tokens, updated_at FROM token_buckets WHERE scope = $1 FOR UPDATE";
-        let level = sql::one::<Level>(&tx, find, vec![scope.into()]).await?.ok_or(StoreError::NotFound)?;
-        let taken = bucket.take(level, now);
-        if let Ok(left) = taken {
+        for (index, bucket) in buckets.iter().enumerate() {
+            let scope = bucket.scope.as_str();
+            let full =
+                "INSERT INTO token_buckets (scope, tokens, updated_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+            sql::execute(&tx, full, vec![scope.into(), bucket.capacity.into(), now.into()]).await?;
+            let find = "SELECT tokens, updated_at FROM token_buckets WHERE scope = $1 FOR UPDATE";
+            let level = sql::one::<Level>(&tx, find, vec![scope.into()]).await?.ok_or(StoreError::NotFound)?;
+            let left = match bucket.take(level, now) {
+                Ok(left) => left,
+                // Dropped, the transaction gives back what was taken from the others.
+                Err(until) => return Ok(Err(BucketEmpty { index, until })),
+            };
             let update = "UPDATE token_buckets SET tokens = $1, updated_at = $2 WHERE scope = $3";
             sql::execute(&tx, update, vec![left.into(), now.into(), scope.into()]).await?;
         }
         tx.commit().await?;
-        Ok(taken.map(drop))
+        Ok(Ok(()))
+    }
+
+    /// Gives back what [`Self::take_tokens`] took and was not spent.
+    pub async fn return_tokens(&self, buckets: &[TokenBucket]) -> Result<(), StoreError> {
+        let tx = self.begin().await?;
+        for bucket in buckets {
+            let update = "UPDATE token_buckets SET tokens = LEAST(tokens + 1, $1) WHERE scope = $2";
+            sql::execute(&tx, update, vec![bucket.capacity.into(), bucket.scope.as_str().into()]).await?;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// The sealed credentials of our account at an issuer.
@@ -131,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    const BUCKET: Bucket = Bucket { capacity: 10.0, per_hour: 60.0, reserve: 0.0 };
+    const BUCKET: TokenBucket = TokenBucket { scope: String::new(), capacity: 10.0, per_hour: 60.0, reserve: 0.0 };
 
     #[test]
     fn a_bucket_gives_what_it_holds_and_then_says_when() {
@@ -154,8 +169,8 @@ mod tests {
     fn a_reserve_is_left_alone() {
         let now = ManualClock::default().now();
         let level = Level { tokens: 3.0, updated_at: now };
-        assert!(Bucket { reserve: 3.0, ..BUCKET }.take(level, now).is_err());
-        assert!(Bucket { reserve: 2.0, ..BUCKET }.take(level, now).is_ok());
+        assert!(TokenBucket { reserve: 3.0, ..BUCKET }.take(level, now).is_err());
+        assert!(TokenBucket { reserve: 2.0, ..BUCKET }.take(level, now).is_ok());
     }
 
     #[test]
@@ -163,7 +178,7 @@ mod tests {
         let now = ManualClock::default().now();
         let level = Level { tokens: 1.0, updated_at: now + TimeDelta::hours(1) };
         assert_eq!(BUCKET.take(level, now), Ok(0.0));
-        let never = Bucket { per_hour: 0.0, ..BUCKET };
+        let never = TokenBucket { per_hour: 0.0, ..BUCKET };
         assert_eq!(never.take(Level { tokens: 0.0, updated_at: now }, now), Err(now + TimeDelta::days(1)));
     }
 }

@@ -10,6 +10,9 @@ pub enum StoreError {
     /// request, it may be repeated later.
     #[error("the database is not available")]
     Unavailable(#[source] DbErr),
+    /// Postgres does not answer at all (lost packets, a host that has frozen). What was asked may have been done.
+    #[error("the database did not answer in time")]
+    Silent,
     /// Another transaction was in the way (a deadlock, a lock or statement that took too long): repeat at once.
     #[error("the database was busy with a conflicting transaction")]
     Busy(#[source] DbErr),
@@ -84,7 +87,7 @@ impl StoreError {
 
     /// True when the database is away, so that the call may work later.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Silent)
     }
 
     pub(crate) fn unreadable(

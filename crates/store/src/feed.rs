@@ -75,8 +75,9 @@ impl Store {
         let values = vec![revision_column(after).into(), i64::from(limit).into()];
         let rows = sql::all::<EdgeRow>(self.db(), EDGE_PAGE, values).await?;
         let marks = rows.first().map(|row| (row.floor, row.drawn));
-        let changes = rows.into_iter().filter_map(|row| edge_change(row).transpose()).collect::<Result<_, _>>()?;
-        page("edge_entries", changes, |change: &EdgeChange| change.revision, marks, after, limit)
+        let read = Read::of(rows.iter().filter_map(|row| row.revision));
+        let changes = rows.into_iter().filter_map(readable_edge_change).collect();
+        page("edge_entries", changes, &read, marks, after, limit)
     }
 
     /// What has changed for the nameservers after a position, in order; at most 1,000 changes. Readers ahead of the
@@ -86,8 +87,49 @@ impl Store {
         let values = vec![revision_column(after).into(), i64::from(limit).into()];
         let rows = sql::all::<ZonePageRow>(self.db(), ZONE_PAGE, values).await?;
         let marks = rows.first().map(|row| (row.floor, row.drawn));
-        let changes = rows.into_iter().filter_map(|row| zone_change(row).transpose()).collect::<Result<_, _>>()?;
-        page("zone_records", changes, |change: &ZoneChange| change.revision, marks, after, limit)
+        let read = Read::of(rows.iter().filter_map(|row| row.revision));
+        let changes = rows.into_iter().filter_map(|row| readable(zone_change(row)).flatten()).collect();
+        page("zone_records", changes, &read, marks, after, limit)
+    }
+}
+
+/// The rows of a page, those included that say nothing to the reader.
+struct Read {
+    count: usize,
+    last: Option<i64>,
+}
+
+impl Read {
+    fn of(revisions: impl Iterator<Item = i64>) -> Self {
+        let (count, last) = revisions.fold((0, None), |(count, _), revision| (count + 1, Some(revision)));
+        Self { count, last }
+    }
+}
+
+/// One row that cannot be read must not keep all followers from all that comes after it. Whoever is called to look at
+/// it finds its table, column and key in the log.
+fn readable<T>(change: Result<T, StoreError>) -> Option<T> {
+    change
+        .inspect_err(|error| {
+            let table = if let StoreError::UnreadableRow { table, .. } = error { *table } else { "unknown" };
+            metrics::counter!("mtasts_store_unreadable_rows_total", "table" => table).increment(1);
+            tracing::error!(error = error as &dyn std::error::Error, "a row of a feed cannot be read; it is left out");
+        })
+        .ok()
+}
+
+/// What stands in the place of a row that cannot be read: nothing is served for its name.
+fn readable_edge_change(row: EdgeRow) -> Option<EdgeChange> {
+    let name = row.name.as_deref().and_then(|name| MailDomain::from_stored(name).ok());
+    let revision = row.revision.and_then(|revision| u64::try_from(revision).ok()).map(Revision::new);
+    let gone = match row.kind.as_deref() {
+        Some("host") => Some(EdgeEntry::HostGone),
+        Some("challenge") => Some(EdgeEntry::ChallengeGone),
+        _ => None,
+    };
+    match readable(edge_change(row)) {
+        Some(change) => change,
+        None => Some(EdgeChange { revision: revision?, domain: name?, entry: gone? }),
     }
 }
 
@@ -95,7 +137,7 @@ impl Store {
 fn page<T>(
     table: &'static str,
     changes: Vec<T>,
-    revision: impl Fn(&T) -> Revision,
+    read: &Read,
     marks: Option<(i64, i64)>,
     after: Revision,
     limit: u32,
@@ -105,8 +147,8 @@ fn page<T>(
     let drawn = number(table, "revision", "last drawn", drawn)?;
     let ahead = after > drawn;
     Ok(Page {
-        position: changes.last().map_or(after, revision),
-        more: u32::try_from(changes.len()).is_ok_and(|length| length >= limit),
+        position: read.last.map_or(Ok(after), |last| number(table, "revision", "last of a page", last))?,
+        more: u32::try_from(read.count).is_ok_and(|count| count >= limit),
         floor: if ahead { Revision::new(after.number().saturating_add(1)) } else { floor },
         changes,
     })

@@ -2,6 +2,8 @@
 
 mod facts;
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 use mtasts_model::{
     CertificateId, DomainId, Label, MailDomain, MaxAge, Mode, OrderId, ReportUri, TenantId, Timestamp,
@@ -32,6 +34,22 @@ pub struct Lease {
     pub until: Timestamp,
 }
 
+/// How a worker shares its places among tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shares {
+    /// A tenant gets so many at most while domains of others are due.
+    pub most: u32,
+    /// What tenants have now.
+    pub held: HashMap<TenantId, u32>,
+}
+
+impl Default for Shares {
+    /// Nobody has anything, and anybody may have all.
+    fn default() -> Self {
+        Self { most: u32::MAX, held: HashMap::new() }
+    }
+}
+
 /// What executors need beyond the facts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainSettings {
@@ -52,16 +70,30 @@ pub struct DomainSettings {
 }
 
 impl Store {
-    /// Claims up to `limit` due domains, longest due first. Nobody waits for anybody's locks.
+    /// Claims up to `limit` due domains, longest due first, but those of tenants who have their share last. Nobody
+    /// waits for anybody's locks. Looks at the 1,000 that are due longest, so a tenant with more than that many ahead of
+    /// another's goes before it.
     pub async fn claim_due(
         &self,
         worker: &str,
         limit: u32,
         lease: TimeDelta,
         now: Timestamp,
+        shares: &Shares,
     ) -> Result<Vec<Lease>, StoreError> {
         let until = now + lease;
-        let values = vec![now.into(), i64::from(limit).into(), until.into(), worker.into()];
+        let (tenants, held): (Vec<Uuid>, Vec<i64>) =
+            shares.held.iter().map(|(tenant, held)| (tenant.as_uuid(), i64::from(*held))).unzip();
+        let values = vec![
+            now.into(),
+            i64::from(limit).into(),
+            until.into(),
+            worker.into(),
+            i64::from(limit.max(LOOKED_AT)).into(),
+            i64::from(shares.most).into(),
+            tenants.into(),
+            held.into(),
+        ];
         let claimed = sql::all::<Claimed>(self.db(), CLAIM, values).await?;
         Ok(claimed
             .into_iter()
@@ -139,10 +171,24 @@ impl Store {
     }
 }
 
-/// The locks last as long as the statement: what holds a domain for its worker is `lease_until`.
+/// What is due for longer than anything else, of which a claim chooses.
+const LOOKED_AT: u32 = 1_000;
+
+/// The locks last as long as the statement: what holds a domain for its worker is `lease_until`. Twice as many are
+/// chosen as wanted, because another worker may be claiming the same. By `ANY`, so that no plan reads the whole table.
 const CLAIM: &str = "
-    WITH due AS MATERIALIZED (
-        SELECT domain_id FROM domain_schedule WHERE due_at <= $1 ORDER BY due_at LIMIT $2
+    WITH near AS MATERIALIZED (
+        SELECT domain_id, tenant_id, due_at FROM domain_schedule WHERE due_at <= $1 ORDER BY due_at LIMIT $5
+    ), shared AS (
+        SELECT n.domain_id, n.due_at,
+            row_number() OVER (PARTITION BY n.tenant_id ORDER BY n.due_at) + COALESCE(h.held, 0) > $6 AS beyond
+        FROM near n LEFT JOIN unnest($7::uuid[], $8::bigint[]) AS h (tenant_id, held) ON h.tenant_id = n.tenant_id
+    ), chosen AS MATERIALIZED (
+        SELECT ARRAY(SELECT domain_id FROM shared ORDER BY beyond, due_at LIMIT 2 * $2) AS ids
+    ), due AS MATERIALIZED (
+        SELECT domain_id FROM domain_schedule
+        WHERE domain_id = ANY ((SELECT ids FROM chosen)::uuid[]) AND due_at <= $1
+        ORDER BY array_position((SELECT ids FROM chosen), domain_id) LIMIT $2
         FOR NO KEY UPDATE SKIP LOCKED
     )
     UPDATE domain_schedule s

@@ -30,14 +30,15 @@ mod version;
 mod zone;
 
 pub use audit::{Actor, ActorKind, AuditEvent};
+pub use budget::{BucketEmpty, TokenBucket};
 pub use config::{Role, StoreConfig};
 pub use domain::{CertificateSummary, DomainFilter, DomainState, DomainView, NewDomain};
 pub use error::StoreError;
 pub use idempotency::Idempotency;
-pub use lease::{DomainSettings, Lease};
+pub use lease::{DomainSettings, Lease, Shares};
 pub use lease_tx::{HostTaken, LeaseTx};
 pub use migrate::{MigrationReport, migrate, newest_migration};
-pub use node::NodeKind;
+pub use node::{Node, NodeKind};
 pub use nudge::{Channel, NudgeReceiver};
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use store::Store;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mtasts_model::{
-    DomainId, Revision, TenantId, Timestamp,
+    Revision, Timestamp,
     feed::{RecordData, RecordType},
 };
 
@@ -25,10 +25,6 @@ pub struct ZoneWrite {
     pub record_type: RecordType,
     /// Its values; None: no such record set.
     pub set: Option<RecordData>,
-    /// For whom, if for a tenant.
-    pub tenant_id: Option<TenantId>,
-    /// For which domain.
-    pub domain_id: Option<DomainId>,
 }
 
 impl Store {
@@ -130,11 +126,10 @@ async fn put(
     revision: Revision,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO zone_records (name, type, revision, changed_at, ttl, record_values, tenant_id, domain_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    let sql = "INSERT INTO zone_records (name, type, revision, changed_at, ttl, record_values)
+        VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (name, type) DO UPDATE SET revision = excluded.revision, changed_at = excluded.changed_at,
-            ttl = excluded.ttl, record_values = excluded.record_values, tenant_id = excluded.tenant_id,
-            domain_id = excluded.domain_id";
+            ttl = excluded.ttl, record_values = excluded.record_values";
     let values = write.set.as_ref().map(|set| to_json(&set.values)).transpose()?;
     let values = vec![
         write.name.as_str().into(),
@@ -143,8 +138,6 @@ async fn put(
         now.into(),
         write.set.as_ref().map(|set| i64::from(set.ttl)).into(),
         values.into(),
-        write.tenant_id.map(TenantId::as_uuid).into(),
-        write.domain_id.map(DomainId::as_uuid).into(),
     ];
     sql::execute(db, sql, values).await?;
     Ok(())

@@ -4,13 +4,18 @@ use std::{
     collections::hash_map::RandomState,
     env,
     hash::{BuildHasher, Hasher},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use crate::scripts::run_well;
 
 /// Names the superuser's login to a cluster that may be filled with databases.
 const VARIABLE: &str = "MTASTS_TEST_POSTGRES";
+
+/// How long a database may take to be dropped before it is left behind.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A new, empty database; dropped, with all connections to it, when this is.
 #[derive(Debug)]
@@ -62,15 +67,29 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        let status = Command::new("psql")
+        let dropping = Command::new("psql")
             .args(psql(&self.cluster, &statement))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .status();
+            .spawn();
         // A test may have stopped the cluster on purpose; and the cluster is thrown away as a whole.
-        if !status.is_ok_and(|status| status.success()) {
+        if !dropping.is_ok_and(|mut dropping| ends_well(&mut dropping)) {
             eprintln!("database {} stays behind", self.name);
+        }
+    }
+}
+
+/// Waits for it, but not for long: Postgres drops a database only when every session of the cluster has taken note,
+/// and one that is just logging in waits for its client. If that is a task of ours it cannot go on while we wait here,
+/// until Postgres gives it up after a minute. Left alone, psql is done once this process has ended.
+fn ends_well(dropping: &mut Child) -> bool {
+    let start = Instant::now();
+    loop {
+        match dropping.try_wait() {
+            Ok(Some(status)) => return status.success(),
+            Ok(None) if start.elapsed() < DROP_PATIENCE => sleep(Duration::from_millis(10)),
+            Ok(None) | Err(_) => return false,
         }
     }
 }
@@ -98,6 +117,7 @@ pub(crate) fn random() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait_until;
 
     #[test]
     fn the_database_in_an_address_is_replaced_and_the_query_kept() {
@@ -114,7 +134,20 @@ mod tests {
         let count = format!("SELECT count(*) FROM pg_database WHERE datname = '{}'", database.name());
         assert_eq!(other.psql(&count).await.trim(), "1");
         drop(database);
-        assert_eq!(other.psql(&count).await.trim(), "0");
+        // Where another test's login stalls, Postgres may take up to a minute.
+        wait_until(Duration::from_secs(90), "it is gone", async || other.psql(&count).await.trim() == "0").await;
+    }
+
+    #[test]
+    fn a_drop_that_stalls_does_not_hold_up_the_end_of_a_test() {
+        // A login that really stalls would hold up all the tests that run at the same time.
+        let (start, mut stalled) = (Instant::now(), Command::new("sleep").arg("30").spawn().unwrap());
+        assert!(!ends_well(&mut stalled));
+        stalled.kill().unwrap();
+        stalled.wait().unwrap();
+        assert!(start.elapsed() < DROP_PATIENCE * 2, "waited for {:?}", start.elapsed());
+        assert!(ends_well(&mut Command::new("true").spawn().unwrap()));
+        assert!(!ends_well(&mut Command::new("false").spawn().unwrap()));
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use mtasts_model::Timestamp;
 use mtasts_store::{Lease, StoreError};
 
-use crate::{WorkerConfig, WorkerDeps, record::seconds};
+use crate::{WorkerConfig, WorkerDeps, deadline::answered, places::Places, record::seconds};
 
 /// Never look more often than this, whatever is due.
 const LEAST_PAUSE: Duration = Duration::from_millis(5);
@@ -38,16 +38,17 @@ impl Claimed {
 }
 
 /// Claims as many due domains as there are places, a batch at most.
-pub(crate) async fn claim(deps: &WorkerDeps, config: &WorkerConfig, places: usize) -> Result<Claimed, StoreError> {
+pub(crate) async fn claim(deps: &WorkerDeps, config: &WorkerConfig, places: &Places) -> Result<Claimed, StoreError> {
     let now = deps.clock.now();
-    let limit = config.batch.min(u32::try_from(places).unwrap_or(u32::MAX));
+    let limit = config.batch.min(u32::try_from(places.free()).unwrap_or(u32::MAX));
     if limit == 0 {
         return Ok(Claimed { leases: Vec::new(), full: true, next: None, asked_at: now });
     }
-    let leases = deps.store.claim_due(&config.name, limit, config.lease, now).await?;
+    let shares = places.shares();
+    let leases = answered(deps.store.claim_due(&config.name, limit, config.lease, now, &shares)).await?;
     let full = u32::try_from(leases.len()).is_ok_and(|count| count >= limit);
     metrics::counter!("mtasts_worker_claims_total").increment(leases.len() as u64);
-    let next = deps.store.next_due_at().await?;
+    let next = answered(deps.store.next_due_at()).await?;
     let late = next.map_or(TimeDelta::zero(), |next| now - next);
     metrics::gauge!("mtasts_worker_queue_age_seconds").set(seconds(late));
     Ok(Claimed { leases, full, next, asked_at: now })

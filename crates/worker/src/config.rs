@@ -21,6 +21,8 @@ pub struct WorkerConfig {
     pub batch: u32,
     /// How many domains are worked on at the same time.
     pub concurrency: usize,
+    /// How many of these may look at MX hosts at the same time, which tarpits can draw out.
+    pub probe_concurrency: usize,
     /// How long an edge whose lease has run out is still waited for (invariant 1).
     pub edge_grace: TimeDelta,
     /// The longest wait between looks for due domains, for when a nudge was lost.
@@ -49,6 +51,7 @@ impl WorkerConfig {
             step_deadline: Duration::from_mins(3),
             batch: 32,
             concurrency: 64,
+            probe_concurrency: 16,
             edge_grace: TimeDelta::minutes(5),
             poll: Duration::from_secs(1),
             stop_grace: Duration::from_secs(10),

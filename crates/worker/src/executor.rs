@@ -9,6 +9,7 @@ mod order;
 mod records;
 mod serving;
 
+use mtasts_dns::RecordChange;
 use mtasts_model::{
     Timestamp,
     lifecycle::{DomainFacts, Step},
@@ -17,6 +18,7 @@ use mtasts_store::Lease;
 
 use crate::{
     WorkerConfig, WorkerDeps,
+    deadline::answered,
     outcome::{Finding, StepError},
 };
 
@@ -53,6 +55,15 @@ impl Context<'_> {
             Step::RemoveRecords => self.remove_records().await,
             Step::Finish => Ok(Finding::Finished),
         }
+    }
+
+    /// Writes into the zone. The lease is asked for just before: a worker that was frozen past its end must not put an
+    /// old id over what another has written since.
+    async fn apply(&self, changes: &[RecordChange]) -> Result<(), StepError> {
+        let now = self.now();
+        answered(self.deps.store.extend_lease(self.lease, now + self.config.lease, now)).await?;
+        let applied = self.deps.provider.apply(changes).await;
+        Ok(applied.map_err(|error| records::provider_failed(&error, self.now()))?)
     }
 
     fn now(&self) -> Timestamp {

@@ -8,8 +8,10 @@
 mod caa;
 mod claim;
 mod config;
+mod deadline;
 mod executor;
 mod outcome;
+mod places;
 mod record;
 mod session;
 mod worker;

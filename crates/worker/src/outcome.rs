@@ -7,6 +7,8 @@ use mtasts_model::{
 };
 use mtasts_store::{NewCertificate, NewVersion, StoreError};
 
+pub(crate) use mtasts_model::causes;
+
 /// What was found or done.
 #[derive(Debug)]
 pub(crate) enum Finding {
@@ -146,19 +148,4 @@ impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
-}
-
-/// An error and its sources in one line. A source whose text is in its parent's already is left out.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -7,7 +7,10 @@ use mtasts_model::{
 };
 use mtasts_store::{Lease, LeaseTx, Store, StoreError};
 
-use crate::outcome::{Failure, Finding};
+use crate::{
+    deadline::answered,
+    outcome::{Failure, Finding},
+};
 
 /// What a step came to.
 #[derive(Debug)]
@@ -20,6 +23,16 @@ pub(crate) enum Outcome<'a> {
 
 /// Records what a step came to.
 pub(crate) async fn record(
+    store: &Store,
+    lease: &Lease,
+    kind: StepKind,
+    outcome: &Outcome<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    answered(write(store, lease, kind, outcome, now)).await
+}
+
+async fn write(
     store: &Store,
     lease: &Lease,
     kind: StepKind,
@@ -49,9 +62,12 @@ pub(crate) async fn record_settled(
     wake_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut tx = store.lease_tx(lease, now).await?;
-    tx.settle(conditions, wake_at, true).await?;
-    tx.commit().await
+    answered(async {
+        let mut tx = store.lease_tx(lease, now).await?;
+        tx.settle(conditions, wake_at, true).await?;
+        tx.commit().await
+    })
+    .await
 }
 
 async fn apply(tx: &mut LeaseTx, finding: &Finding) -> Result<(), StoreError> {

@@ -4,15 +4,20 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use futures_util::FutureExt;
-use mtasts_model::lifecycle::{DomainFacts, Plan, Step, StepKind, plan};
+use mtasts_model::{
+    Timestamp,
+    lifecycle::{DomainFacts, Plan, Step, StepKind, plan},
+};
 use mtasts_store::{Lease, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     WorkerConfig, WorkerDeps,
+    deadline::answered,
     executor::Context,
     outcome::{Failure, Finding, StepError},
+    places::Place,
     record::{Outcome, measure, record, record_settled},
 };
 
@@ -49,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) config: Arc<WorkerConfig>,
     pub(crate) deps: Arc<WorkerDeps>,
     pub(crate) lease: Lease,
+    /// Free for others when the session ends.
+    pub(crate) place: Place,
     pub(crate) stop: CancellationToken,
 }
 
@@ -96,7 +103,7 @@ impl Session {
             sleep(pause).await;
             let now = self.deps.clock.now();
             let until = now + self.config.lease;
-            match self.deps.store.extend_lease(&self.lease, until, now).await {
+            match answered(self.deps.store.extend_lease(&self.lease, until, now)).await {
                 Ok(()) => held_until = until,
                 Err(StoreError::Fenced) => return,
                 // While the database is away nobody else can claim the domain either; but once the lease has run out
@@ -110,7 +117,7 @@ impl Session {
     async fn work(&self) -> Result<(), StoreError> {
         for _ in 0..MAX_STEPS {
             let now = self.deps.clock.now();
-            let facts = self.deps.store.facts(&self.lease, now, self.config.edge_grace).await?;
+            let facts = self.facts(now).await?;
             let Plan { step, conditions, wake_at } = plan(&facts, now);
             let Some(step) = step else {
                 return record_settled(&self.deps.store, &self.lease, &conditions, wake_at, now).await;
@@ -118,7 +125,16 @@ impl Session {
             if self.stop.is_cancelled() {
                 return record_settled(&self.deps.store, &self.lease, &conditions, Some(now), now).await;
             }
+            let probe = if looks_at_mx(step) { self.place.probe() } else { None };
+            if looks_at_mx(step) && probe.is_none() {
+                metrics::counter!("mtasts_worker_probes_deferred_total").increment(1);
+                // What else the plan waits for may be due sooner.
+                let again = now + probe_pause(self.lease.token);
+                let wake_at = wake_at.map_or(again, |at| at.min(again));
+                return record_settled(&self.deps.store, &self.lease, &conditions, Some(wake_at), now).await;
+            }
             let progress = self.step(&facts, &conditions, step).await?;
+            drop(probe);
             match progress {
                 Progress::Recorded => {}
                 Progress::Ended => return Ok(()),
@@ -130,9 +146,13 @@ impl Session {
         }
         tracing::warn!(domain = %self.lease.domain_id, steps = MAX_STEPS, "the domain has no end of steps; others go first");
         let now = self.deps.clock.now();
-        let facts = self.deps.store.facts(&self.lease, now, self.config.edge_grace).await?;
+        let facts = self.facts(now).await?;
         let conditions = plan(&facts, now).conditions;
         record_settled(&self.deps.store, &self.lease, &conditions, Some(now + TimeDelta::seconds(1)), now).await
+    }
+
+    async fn facts(&self, now: Timestamp) -> Result<DomainFacts, StoreError> {
+        answered(self.deps.store.facts(&self.lease, now, self.config.edge_grace)).await
     }
 
     async fn step(
@@ -213,6 +233,16 @@ impl Session {
             _ => tracing::info!(%domain, %name, step, elapsed_ms, "step done"),
         }
     }
+}
+
+/// Whether a stranger's hosts decide how long the step takes.
+fn looks_at_mx(step: Step) -> bool {
+    matches!(step, Step::DiscoverMx | Step::ProbeMx)
+}
+
+/// When a domain whose look at its MX hosts found no place tries again: two to four seconds, not all at once.
+fn probe_pause(token: i64) -> TimeDelta {
+    TimeDelta::seconds(2) + TimeDelta::milliseconds(token.rem_euclid(8) * 250)
 }
 
 /// Does the step within its time; a panic in it is a failure of this domain alone.

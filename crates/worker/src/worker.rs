@@ -7,16 +7,13 @@ use mtasts_dns::{Resolver, ZoneProvider};
 use mtasts_model::{Clock, Entropy};
 use mtasts_probe::{MxProber, PolicyFetcher};
 use mtasts_store::{Channel, Lease, NudgeReceiver, Store};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     WorkerConfig,
     claim::{Backoff, Claimed, claim},
+    places::{Place, Places},
     session::{End, Session},
 };
 
@@ -58,11 +55,11 @@ impl Worker {
     /// the database is away. Dropped half-way, it leaves leases behind that run out by themselves.
     pub async fn run(&self, stop: CancellationToken) {
         let mut nudges = self.deps.store.nudges(Channel::Worker);
-        let places = Arc::new(Semaphore::new(self.config.concurrency.max(1)));
+        let places = Places::new(self.config.concurrency, self.config.probe_concurrency);
         let mut sessions = JoinSet::new();
         let mut backoff = Backoff::new(self.config.poll);
         while !stop.is_cancelled() {
-            let pause = match claim(&self.deps, &self.config, places.available_permits()).await {
+            let pause = match claim(&self.deps, &self.config, &places).await {
                 Ok(claimed) => {
                     backoff.back();
                     let pause = claimed.pause(self.config.poll);
@@ -78,10 +75,10 @@ impl Worker {
         }
     }
 
-    fn begin(&self, claimed: Claimed, places: &Arc<Semaphore>, sessions: &mut JoinSet<End>, stop: &CancellationToken) {
+    fn begin(&self, claimed: Claimed, places: &Arc<Places>, sessions: &mut JoinSet<End>, stop: &CancellationToken) {
         for lease in claimed.leases {
             // As many were claimed as there are places, and nobody else takes any.
-            let Ok(place) = Arc::clone(places).try_acquire_owned() else { break };
+            let Some(place) = places.take(lease.tenant_id) else { break };
             sessions.spawn(self.session(lease, place, stop.clone()));
         }
     }
@@ -89,15 +86,11 @@ impl Worker {
     fn session(
         &self,
         lease: Lease,
-        place: OwnedSemaphorePermit,
+        place: Place,
         stop: CancellationToken,
     ) -> impl Future<Output = End> + Send + 'static {
-        let session = Session { config: Arc::clone(&self.config), deps: Arc::clone(&self.deps), lease, stop };
-        async move {
-            let end = session.run().await;
-            drop(place);
-            end
-        }
+        let session = Session { config: Arc::clone(&self.config), deps: Arc::clone(&self.deps), lease, place, stop };
+        async move { session.run().await }
     }
 
     /// Waits until there may be something to claim. Sessions that end make room, and may have woken another domain.

@@ -177,7 +177,11 @@ impl Service {
                 id.as_uuid()
             ))
             .await;
-        let leases = self.worker.claim_due("test", 100, TimeDelta::minutes(1), self.clock.now()).await.expect("claims");
+        let leases = self
+            .worker
+            .claim_due("test", 100, TimeDelta::minutes(1), self.clock.now(), &mtasts_store::Shares::default())
+            .await
+            .expect("claims");
         leases.into_iter().find(|lease| lease.domain_id == id).expect("the domain is due")
     }
 }

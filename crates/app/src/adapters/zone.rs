@@ -44,8 +44,6 @@ impl ZoneStore for StoredZone {
                 name: change.name.clone(),
                 record_type: change.record_type,
                 set: change.set.clone(),
-                tenant_id: None,
-                domain_id: None,
             })
             .collect();
         self.store.zone_apply(&writes, self.clock.now()).await.map(drop).map_err(provider_error)

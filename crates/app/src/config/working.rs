@@ -19,6 +19,8 @@ pub(crate) struct WorkerSection {
     pub(crate) lease_seconds: u32,
     /// Domains worked on at the same time.
     pub(crate) concurrency: usize,
+    /// Of these, how many may look at MX hosts; None: a quarter.
+    pub(crate) probe_concurrency: Option<usize>,
     /// How long an edge that has gone silent is still waited for.
     pub(crate) edge_grace_seconds: u32,
     /// Orders that one tenant may place at once, and how many come back in an hour.
@@ -33,6 +35,7 @@ impl Default for WorkerSection {
         Self {
             lease_seconds: 30,
             concurrency: 64,
+            probe_concurrency: None,
             edge_grace_seconds: 300,
             tenant_orders_burst: 200,
             tenant_orders_per_hour: 50,
@@ -50,6 +53,7 @@ impl WorkerSection {
         let mut made = WorkerConfig::new(name, config.service.zone()?);
         made.lease = TimeDelta::seconds(self.lease_seconds.into());
         made.concurrency = self.concurrency;
+        made.probe_concurrency = self.probe_concurrency.unwrap_or(self.concurrency / 4).max(1);
         made.edge_grace = TimeDelta::seconds(self.edge_grace_seconds.into());
         made.challenge_preference = config.issuer.challenges()?;
         made.ca_budget = config.issuer.budget();

@@ -68,14 +68,23 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
 /// Forgets what nobody needs any more, hourly. Several workers may do so at once.
 async fn tidy(store: Store, clock: Arc<dyn Clock>, stop: CancellationToken) {
     while timeout(TIDY_INTERVAL, stop.cancelled()).await.is_err() {
-        let forgotten = async {
-            let tombstones = store.prune_tombstones(TOMBSTONES_KEPT, clock.now()).await?;
-            store.prune_expired(clock.now()).await?;
-            Ok::<_, mtasts_store::StoreError>(tombstones)
-        };
-        match forgotten.await {
-            Ok(tombstones) => tracing::debug!(tombstones, "tidied up"),
+        match forget(&store, &*clock).await {
+            Ok(forgotten) => tracing::debug!(forgotten, "tidied up"),
             Err(error) => tracing::warn!(error = %causes(&error), "could not tidy up; the next try is in an hour"),
         }
+    }
+}
+
+/// In batches, so that nobody waits for long, until nothing is left.
+async fn forget(store: &Store, clock: &dyn Clock) -> Result<u64, mtasts_store::StoreError> {
+    store.prune_expired(clock.now()).await?;
+    let mut forgotten = 0;
+    loop {
+        let now = clock.now();
+        let batch = store.prune_tombstones(TOMBSTONES_KEPT, now).await? + store.prune_issued(now).await?;
+        if batch == 0 {
+            return Ok(forgotten);
+        }
+        forgotten += batch;
     }
 }

@@ -55,3 +55,33 @@ fn a_drawn_key_is_another_one_each_time() {
     assert!(first.len() > 40);
     assert_ne!(first, second);
 }
+
+#[tokio::test]
+async fn an_old_schema_is_named_at_the_start_and_nodes_are_listed_and_retired() {
+    let database = mtasts_testkit::TestDatabase::create().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mtasts.toml");
+    let settings = format!("data_dir = \"{}\"\n[database]\nurl = \"{}\"\n", folder.path().display(), database.url());
+    fs::write(&path, settings).unwrap();
+    let path = path.to_str().unwrap();
+    let output = mtasts(&["admin", "nodes", "--config", path]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("mtasts migrate"), "{}", text(&output.stderr));
+    assert!(mtasts(&["migrate", "--config", path]).status.success());
+
+    let id = "01a20050-00c7-773f-8459-0743448ddc08";
+    let node = "INSERT INTO nodes (id, kind, name, position, lease_until, covered_until, started_at)";
+    database
+        .psql(&format!("{node} VALUES ('{id}', 'edge', 'edge-1', 7, now() - interval '1 minute', now(), now())"))
+        .await;
+    let output = mtasts(&["admin", "nodes", "--config", path]);
+    let listed = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let line: Vec<_> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!([line[1], line[2], line[4], line[5]], ["edge", "7", "silent", "edge-1"], "{listed}");
+    let output = mtasts(&["admin", "nodes", "retire", line[0], "--config", path]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(database.psql("SELECT count(*) FROM nodes").await.trim(), "0");
+    let output = mtasts(&["admin", "nodes", "retire", line[0], "--config", path]);
+    assert!(!output.status.success(), "there is no such node any more");
+}

@@ -19,6 +19,7 @@ use crate::{DomainState, PolicyVersion, StoreError, domain_rows, entity::policy_
 ///
 /// `lapsed_until`: an edge that has died without a last flush may have served, until it was taken out of service,
 /// whatever was in the feed since it last reported. Its successor never tells us, so we take the worst for granted.
+/// The same goes for the gap that an edge left which was killed and came back, or was taken out of service by an operator.
 /// An edge in service that has not reported yet holds up `complete_until` instead.
 const COLUMNS: &str = "
     d.tenant_id, d.name, d.label, d.state, d.created_at, d.nudged_at, d.withdraw_requested_at, d.delegation,
@@ -44,12 +45,16 @@ const COLUMNS: &str = "
         (SELECT max(l.last_served_at + w.max_age * interval '1 second')
             FROM served_ledger l JOIN policy_versions w ON w.id = l.version_id
             WHERE l.domain_id = d.id AND w.mode <> 'none') AS ledger_until,
-        (SELECT max(n.lease_until + $4 * interval '1 second' + w.max_age * interval '1 second')
+        GREATEST((SELECT max(n.lease_until + $4 * interval '1 second' + w.max_age * interval '1 second')
             FROM policy_versions w CROSS JOIN nodes n
             WHERE w.domain_id = d.id AND w.mode <> 'none' AND n.kind = 'edge'
                 AND n.lease_until + $4 * interval '1 second' <= $3 AND n.covered_until < n.lease_until
                 AND w.fed_at < n.lease_until + $4 * interval '1 second'
-                AND (w.unfed_at IS NULL OR w.unfed_at + $4 * interval '1 second' > n.covered_until)) AS lapsed_until";
+                AND (w.unfed_at IS NULL OR w.unfed_at + $4 * interval '1 second' > n.covered_until)),
+            (SELECT max(g.until_at + w.max_age * interval '1 second')
+            FROM policy_versions w CROSS JOIN ledger_gaps g
+            WHERE w.domain_id = d.id AND w.mode <> 'none' AND w.fed_at < g.until_at
+                AND (w.unfed_at IS NULL OR w.unfed_at + $4 * interval '1 second' > g.from_at))) AS lapsed_until";
 
 const SOURCE: &str = "
     FROM domain_schedule s

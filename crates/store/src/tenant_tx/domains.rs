@@ -96,11 +96,16 @@ impl TenantTx {
         domain_rows::list(&self.tx, filter, after, limit).await
     }
 
-    /// Asks to look at everything again at once. [`StoreError::NotFound`] for a domain that is gone as well.
+    /// Asks to look at everything again at once. Within 15 s of the last such request it changes nothing: a tenant who
+    /// asks in a loop must not keep workers and their probes busy. [`StoreError::NotFound`] for a domain that is gone
+    /// as well.
     pub async fn request_verify(&mut self, id: DomainId, by: &Actor, now: Timestamp) -> Result<DomainView, StoreError> {
         let domain = self.lock(id).await?;
         if domain.state()? == crate::DomainState::Gone {
             return Err(StoreError::NotFound);
+        }
+        if domain.was_nudged_lately(now) {
+            return self.existing(id).await;
         }
         self.nudge_domain(id, now).await?;
         self.audit(by, "domain.verify", id.to_string(), (None, None), now).await?;

@@ -6,8 +6,10 @@ use serde_json::{Value as Json, json};
 
 use super::TenantTx;
 use crate::{
-    Actor, Channel, NewVersion, PolicyVersion, SetPolicy, StoreError, entity::policy_version, new_version,
-    sql::MAX_LIST,
+    Actor, Channel, NewVersion, PolicyVersion, SetPolicy, StoreError,
+    entity::policy_version,
+    new_version,
+    sql::{self, MAX_LIST},
 };
 
 impl TenantTx {
@@ -40,6 +42,12 @@ impl TenantTx {
             return Ok(SetPolicy::Unchanged(newest.clone()));
         }
         let made = new_version::make(&self.tx, domain.target(self.tenant), new, by, now).await?;
+        // Whoever lists MX hosts goes on listing them: discovery would overrule what was meant.
+        let listed = made.version.policy.mx();
+        if !listed.is_empty() && newest.as_ref().is_none_or(|newest| newest.policy.mx() != listed) {
+            let sql = "UPDATE domains SET mx_source = 'listed' WHERE id = $1 AND mx_source = 'auto'";
+            sql::execute(&self.tx, sql, vec![id.as_uuid().into()]).await?;
+        }
         let change = (newest.as_ref().map(described), Some(described(&made.version)));
         self.audit(by, "policy.set", id.to_string(), change, now).await?;
         if made.fed {

@@ -10,7 +10,7 @@ use crate::{
 
 impl TenantTx {
     /// Asks for a safe removal: `none` becomes the newest version, and is served until no sender can need another. A
-    /// domain that the edges never had is gone at once. Asking again changes nothing.
+    /// domain that the edges never had is gone at once, unless the answer to a challenge of the CA is in the zone still. Asking again changes nothing.
     pub async fn request_withdrawal(
         &mut self,
         id: DomainId,
@@ -22,7 +22,7 @@ impl TenantTx {
         if !domain.is_kept()? {
             return self.existing(id).await;
         }
-        let (state, after) = if self.was_ever_fed(id).await? {
+        let (state, after) = if self.was_ever_fed(id).await? || self.has_answer_in_zone(id).await? {
             let version = self.make_none(&domain, none, by, now).await?;
             self.nudge_domain(id, now).await?;
             (DomainState::Withdrawing, json!({ "state": "withdrawing", "version": described(&version) }))
@@ -40,6 +40,14 @@ impl TenantTx {
     /// Whether an edge can ever have served a version.
     async fn was_ever_fed(&self, id: DomainId) -> Result<bool, StoreError> {
         let sql = "SELECT 1 AS fed FROM policy_versions WHERE domain_id = $1 AND fed_at IS NOT NULL LIMIT 1";
+        Ok(sql::row(&self.tx, sql, vec![id.as_uuid().into()]).await?.is_some())
+    }
+
+    /// Whether the answer to a dns-01 challenge may be in the zone: only a worker can take it out again.
+    async fn has_answer_in_zone(&self, id: DomainId) -> Result<bool, StoreError> {
+        // No edge needs to have such an answer, so that it has no revision of the edge feed.
+        let sql = "SELECT 1 AS there FROM acme_orders
+            WHERE domain_id = $1 AND closed_at IS NULL AND challenge_revision = 0";
         Ok(sql::row(&self.tx, sql, vec![id.as_uuid().into()]).await?.is_some())
     }
 

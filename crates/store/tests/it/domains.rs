@@ -151,3 +151,30 @@ async fn a_row_that_cannot_be_read_is_named() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn who_asks_to_look_again_in_a_loop_is_heard_every_15_seconds() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let tenant = fixture.tenant(&api).await;
+    let domain = fixture.domain(&api, tenant, "example.com").await;
+    let ask = async || {
+        let mut tx = api.tenant_tx(tenant).await.unwrap();
+        let view = tx.request_verify(domain.id, &Actor::operator(), fixture.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        view.nudged_at
+    };
+    fixture.clock.advance(chrono::TimeDelta::seconds(1));
+    let first = fixture.now();
+    assert_eq!(ask().await, first, "registration was no request");
+    let lease = fixture.claim(&worker, domain.id).await;
+    let mut tx = fixture.tx(&worker, &lease).await;
+    tx.settle(&[], None, true).await.unwrap();
+    tx.commit().await.unwrap();
+    fixture.clock.advance(chrono::TimeDelta::seconds(14));
+    assert_eq!(ask().await, first);
+    assert_eq!(worker.next_due_at().await.unwrap(), None, "nobody was woken");
+    fixture.clock.advance(chrono::TimeDelta::seconds(1));
+    assert_eq!(ask().await, fixture.now());
+    assert_eq!(worker.next_due_at().await.unwrap(), Some(fixture.now()));
+}

@@ -217,11 +217,69 @@ async fn an_edge_that_died_without_a_last_flush_may_have_served_until_the_end() 
     let idle = fixture.claim(&worker, never_served.id).await;
     assert_eq!(fixture.facts(&worker, &idle).await.ledger.needed_until, None);
 
-    // It comes back, and reports: nothing need be assumed any more.
+    // It comes back under its old id, without what it had in memory: the same is assumed, until now.
+    let back = fixture.now() + TimeDelta::hours(1);
+    fixture.clock.advance(TimeDelta::hours(1));
     edge.register_node(node, NodeKind::Edge, "an edge", fixture.now(), LEASE).await.unwrap();
-    let covered = fixture.facts(&worker, &lease).await.ledger.complete_until;
-    assert_eq!(covered, Some(died - LEASE), "it has not reported yet");
     edge.flush_served(&[], Some(fixture.now()), node).await.unwrap();
     let ledger = fixture.facts(&worker, &lease).await.ledger;
-    assert_eq!((ledger.needed_until, ledger.complete_until), (None, Some(fixture.now())));
+    assert_eq!(ledger.needed_until, Some(back + TimeDelta::seconds(86_400)));
+    assert_eq!(ledger.complete_until, Some(back));
+    assert_eq!(fixture.facts(&worker, &idle).await.ledger.needed_until, None);
+}
+
+#[tokio::test]
+async fn an_edge_killed_between_two_flushes_may_have_served_what_was_in_the_feed_until_it_was_back() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let edge = fixture.store(Role::Edge).await;
+    let domain = fixture.domain(&api, fixture.tenant(&api).await, "example.com").await;
+    fixture.serve(&worker, &domain).await;
+    let node = fixture.edge_node(&edge).await;
+    fixture.clock.advance(TimeDelta::seconds(20));
+    edge.flush_served(&[], Some(fixture.now()), node).await.unwrap();
+    let lease = fixture.claim(&worker, domain.id).await;
+    assert_eq!(fixture.facts(&worker, &lease).await.ledger.needed_until, None);
+    let gaps = async || fixture.database.psql("SELECT count(*) FROM ledger_gaps").await.trim().to_owned();
+
+    // Well within its lease; twice, before it reports anything.
+    for _ in 0..2 {
+        fixture.clock.advance(TimeDelta::seconds(20));
+        edge.register_node(node, NodeKind::Edge, "an edge", fixture.now(), LEASE).await.unwrap();
+        let needed = fixture.facts(&worker, &lease).await.ledger.needed_until;
+        assert_eq!(needed, Some(fixture.now() + TimeDelta::seconds(86_400)));
+        assert_eq!(gaps().await, "1");
+    }
+    let back = fixture.now();
+    fixture.clock.advance(TimeDelta::seconds(20));
+    edge.flush_served(&[], Some(fixture.now()), node).await.unwrap();
+    let needed = fixture.facts(&worker, &lease).await.ledger.needed_until;
+    assert_eq!(needed, Some(back + TimeDelta::seconds(86_400)), "a later report does not cover it");
+    edge.retire_node(node).await.unwrap();
+    fixture.clock.advance(TimeDelta::minutes(1));
+    edge.register_node(node, NodeKind::Edge, "an edge", fixture.now(), LEASE).await.unwrap();
+    assert_eq!(gaps().await, "1", "whoever retired has told all");
+}
+
+#[tokio::test]
+async fn a_node_that_was_evicted_holds_nothing_up_and_may_have_served_until_then() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let edge = fixture.store(Role::Edge).await;
+    let domain = fixture.domain(&api, fixture.tenant(&api).await, "example.com").await;
+    fixture.serve(&worker, &domain).await;
+    let (stuck, sound) = (fixture.edge_node(&edge).await, fixture.edge_node(&edge).await);
+    edge.acknowledge(sound, Revision::new(9), fixture.now(), LEASE * 2).await.unwrap();
+    let nodes = worker.list_nodes().await.unwrap();
+    let seen: Vec<_> = nodes.iter().map(|node| (node.id, node.kind, node.position.number())).collect();
+    assert_eq!(seen, [(stuck, NodeKind::Edge, 0), (sound, NodeKind::Edge, 9)]);
+    assert_eq!((nodes[0].name.as_str(), nodes[0].lease_until), ("an edge", fixture.now() + LEASE));
+
+    let lease = fixture.claim(&worker, domain.id).await;
+    assert_eq!(fixture.facts(&worker, &lease).await.edges.acknowledged, Some(Revision::ZERO));
+    assert!(worker.evict_node(stuck, fixture.now()).await.unwrap());
+    assert!(!worker.evict_node(stuck, fixture.now()).await.unwrap(), "there is no such node any more");
+    let facts = fixture.facts(&worker, &lease).await;
+    assert_eq!(facts.edges.acknowledged, Some(Revision::new(9)));
+    assert_eq!(facts.ledger.needed_until, Some(fixture.now() + LEASE + TimeDelta::seconds(86_400)));
 }

@@ -9,8 +9,11 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use mtasts_model::{Mode, Revision};
-use mtasts_store::Role;
+use mtasts_model::{
+    Mode, Revision,
+    feed::{EdgeEntry, RecordData, RecordType},
+};
+use mtasts_store::{Role, ZoneWrite};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::fixture::{Fixture, changes, policy};
@@ -186,4 +189,35 @@ async fn changes_of_policy_and_takeovers_that_run_at_the_same_time_all_get_throu
     let fed = "SELECT count(*) FROM policy_versions WHERE fed_at IS NOT NULL AND unfed_at IS NULL";
     assert_eq!(fixture.database.psql(fed).await.trim(), "1");
     assert_eq!(fixture.database.psql("SELECT count(*) FROM certificates WHERE in_feed").await.trim(), "1");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_takes_its_own_host_out_of_the_feed_and_nobody_elses() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let edge = fixture.store(Role::Edge).await;
+    let tenant = fixture.tenant(&api).await;
+    for name in ["broken.example", "sound.example"] {
+        let domain = fixture.domain(&api, tenant, name).await;
+        fixture.serve(&worker, &domain).await;
+        let set = RecordData { ttl: 60, values: vec!["x".to_owned()] };
+        let write = ZoneWrite { name: format!("{name}.sts.test"), record_type: RecordType::Txt, set: Some(set) };
+        worker.zone_apply(&[write], fixture.now()).await.unwrap();
+    }
+    let spoil = "UPDATE certificates c SET chain = '\\x3082' FROM domains d
+        WHERE d.id = c.domain_id AND d.name = 'broken.example';
+        UPDATE zone_records SET record_values = '7' WHERE name LIKE 'broken%'";
+    fixture.database.psql(spoil).await;
+    let seen: Vec<_> = changes(&edge, Revision::ZERO)
+        .await
+        .into_iter()
+        .map(|change| (change.domain.to_string(), matches!(change.entry, EdgeEntry::Host(_))))
+        .collect();
+    assert_eq!(seen, [("broken.example".to_owned(), false), ("sound.example".to_owned(), true)]);
+
+    // A page of nothing but such rows leads on.
+    let first = edge.zone_changes(Revision::ZERO, 1).await.unwrap();
+    assert!(first.changes.is_empty() && first.more);
+    let second = edge.zone_changes(first.position, 1).await.unwrap();
+    assert_eq!(second.changes[0].name, "sound.example.sts.test");
 }

@@ -114,7 +114,8 @@ impl Fixture {
             .await;
         // Whoever has the row locked at this moment is passed over.
         wait_for(Duration::from_secs(10), "the domain is claimed", async || {
-            let claimed = worker.claim_due("a worker", 1_000, LEASE, self.now()).await.unwrap();
+            let claimed =
+                worker.claim_due("a worker", 1_000, LEASE, self.now(), &mtasts_store::Shares::default()).await.unwrap();
             claimed.into_iter().find(|lease| lease.domain_id == domain)
         })
         .await

@@ -44,8 +44,6 @@ async fn a_commit_nudges_whom_it_concerns() {
         name: "a.sts.example".to_owned(),
         record_type: RecordType::Txt,
         set: Some(RecordData { ttl: 60, values: vec!["x".to_owned()] }),
-        tenant_id: None,
-        domain_id: None,
     };
     worker.zone_apply(&[write], fixture.now()).await.unwrap();
     assert!(is_nudged(&mut zones).await);

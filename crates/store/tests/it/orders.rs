@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use mtasts_model::{OrderId, Revision, SystemEntropy, feed::Challenge, lifecycle::OrderState};
-use mtasts_store::{OrderChallenge, Role, StoreError};
+use mtasts_store::{BucketEmpty, OrderChallenge, Role, StoreError, TokenBucket};
 
 use crate::fixture::Fixture;
 
@@ -134,18 +134,89 @@ async fn budgets_are_shared_and_a_reserve_is_kept_for_what_is_urgent() {
     let fixture = Fixture::new().await;
     let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
     let now = fixture.now();
-    let take = async |urgent| worker.take_ca_token("ca", 3, 60, 1, urgent, now).await.unwrap();
+    let ca = |urgent: bool| TokenBucket::of_issuer("ca", 3, 60, u32::from(!urgent));
+    let take = async |urgent| worker.take_tokens(&[ca(urgent)], now).await.unwrap();
     let (a, b, c) = tokio::join!(take(false), take(false), take(false));
     assert_eq!([a, b, c].iter().filter(|taken| taken.is_ok()).count(), 2);
-    assert_eq!(take(false).await, Err(now + TimeDelta::minutes(1)));
+    let until = now + TimeDelta::minutes(1);
+    assert_eq!(take(false).await, Err(BucketEmpty { index: 0, until }));
     assert_eq!(take(true).await, Ok(()));
     assert!(take(true).await.is_err());
+    let (tenant, other) = (fixture.tenant(&api).await, fixture.tenant(&api).await);
+    let of = |tenant| [TokenBucket::of_tenant(tenant, "issuance", 1, 1)];
+    assert_eq!(worker.take_tokens(&of(tenant), now).await.unwrap(), Ok(()));
+    let until = now + TimeDelta::hours(1);
+    assert_eq!(worker.take_tokens(&of(tenant), now).await.unwrap(), Err(BucketEmpty { index: 0, until }));
+    assert_eq!(worker.take_tokens(&of(other), now).await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn an_order_takes_from_both_budgets_or_from_none_and_gives_back_what_it_did_not_spend() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let (now, tenant) = (fixture.now(), fixture.tenant(&api).await);
+    let both = [TokenBucket::of_tenant(tenant, "issuance", 5, 1), TokenBucket::of_issuer("ca", 1, 1, 0)];
+    let levels = async || {
+        let levels = fixture.database.psql("SELECT tokens FROM token_buckets ORDER BY tokens DESC").await;
+        levels.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(worker.take_tokens(&both, now).await.unwrap(), Ok(()));
+    assert_eq!(levels().await, ["4", "0"]);
+    let refused = worker.take_tokens(&both, now).await.unwrap().unwrap_err();
+    assert_eq!(refused, BucketEmpty { index: 1, until: now + TimeDelta::hours(1) });
+    assert_eq!(levels().await, ["4", "0"], "the tenant pays nothing for an empty bucket of the CA");
+    for _ in 0..2 {
+        worker.return_tokens(&both).await.unwrap();
+    }
+    assert_eq!(levels().await, ["5", "1"], "never more than a bucket holds");
+}
+
+#[tokio::test]
+async fn keys_that_nobody_needs_any_more_are_forgotten_and_those_in_use_are_not() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
     let tenant = fixture.tenant(&api).await;
-    assert_eq!(worker.take_tenant_token(tenant, "issuance", 1, 1, now).await.unwrap(), Ok(()));
-    let again = worker.take_tenant_token(tenant, "issuance", 1, 1, now).await.unwrap();
-    assert_eq!(again, Err(now + TimeDelta::hours(1)));
-    let other = fixture.tenant(&api).await;
-    assert_eq!(worker.take_tenant_token(other, "issuance", 1, 1, now).await.unwrap(), Ok(()));
+    let (served, gone) =
+        (fixture.domain(&api, tenant, "example.com").await, fixture.domain(&api, tenant, "gone.example").await);
+    for domain in [&served, &gone] {
+        fixture.serve(&worker, domain).await;
+    }
+    let lease = fixture.claim(&worker, served.id).await;
+    let failed = OrderId::draw(fixture.now(), &SystemEntropy);
+    let mut tx = fixture.tx(&worker, &lease).await;
+    tx.draft_order(failed, "an issuer", b"k").await.unwrap();
+    tx.order_failed(failed, "refused", false).await.unwrap();
+    tx.commit().await.unwrap();
+    let kept = async || {
+        let query = "SELECT (SELECT count(*) FROM certificates) || ' ' || (SELECT count(*) FROM acme_orders)";
+        fixture.database.psql(query).await.trim().to_owned()
+    };
+    assert_eq!(kept().await, "2 3");
+    assert_eq!(worker.prune_issued(fixture.now()).await.unwrap(), 0);
+
+    // A domain that is gone leaves nothing sealed behind.
+    let mut tx = api.tenant_tx(tenant).await.unwrap();
+    tx.request_withdrawal(gone.id, fixture.none(), &mtasts_store::Actor::operator(), fixture.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    let lease = fixture.claim(&worker, gone.id).await;
+    let mut tx = fixture.tx(&worker, &lease).await;
+    tx.finished().await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(worker.prune_issued(fixture.now()).await.unwrap() > 0);
+    assert_eq!((worker.prune_issued(fixture.now()).await.unwrap(), kept().await), (0, "1 2".to_owned()));
+
+    // Renewed, but the old one is what the edges have; a month after its end only what is in use stays.
+    let lease = fixture.claim(&worker, served.id).await;
+    let newer = fixture.issue(&worker, &lease).await;
+    fixture.clock.advance(TimeDelta::days(121));
+    worker.prune_issued(fixture.now()).await.unwrap();
+    assert_eq!(kept().await, "2 2", "the failed order is forgotten");
+    let mut tx = fixture.tx(&worker, &lease).await;
+    tx.serve_host(served.version.unwrap().id, newer).await.unwrap();
+    tx.commit().await.unwrap();
+    worker.prune_issued(fixture.now()).await.unwrap();
+    assert_eq!(kept().await, "1 1");
+    assert!(worker.certificate(&lease, newer).await.unwrap().is_some());
 }
 
 #[tokio::test]

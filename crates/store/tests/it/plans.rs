@@ -79,7 +79,7 @@ async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
     })
     .await;
     let counters = "SELECT relname, seq_scan FROM pg_stat_user_tables
-        WHERE relname NOT IN ('nodes', 'feed_floors', 'acme_accounts', 'token_buckets', 'seaql_migrations', 'n')";
+        WHERE relname NOT IN ('nodes', 'ledger_gaps', 'feed_floors', 'acme_accounts', 'token_buckets', 'seaql_migrations', 'n')";
     let lines = fixture.database.psql(counters).await;
     lines
         .lines()
@@ -226,12 +226,13 @@ async fn all_of_the_edge(fixture: &Fixture, edge: &Store, sample: &Sample) {
 
 async fn all_of_the_worker(fixture: &Fixture, worker: &Store, sample: &Sample) {
     worker.next_due_at().await.unwrap();
-    let claimed = worker.claim_due("w", 20, LEASE, sample.now).await.unwrap();
+    let claimed = worker.claim_due("w", 20, LEASE, sample.now, &mtasts_store::Shares::default()).await.unwrap();
     assert_eq!(claimed.len(), 20);
     work(fixture, worker, &claimed[0], sample.now).await;
     worker.zone_read("77.sts.example", RecordType::Txt).await.unwrap().unwrap();
     worker.prune_tombstones(TimeDelta::days(1), sample.now).await.unwrap();
     worker.prune_expired(sample.now).await.unwrap();
+    worker.prune_issued(sample.now).await.unwrap();
 }
 
 async fn work(fixture: &Fixture, worker: &Store, lease: &Lease, now: Timestamp) {

@@ -1,6 +1,6 @@
 //! Invariant 2, and what a change of policy does.
 
-use mtasts_model::{Mode, feed::EdgeEntry};
+use mtasts_model::{Mode, feed::EdgeEntry, lifecycle::MxSource};
 use mtasts_store::{Actor, Role, SetPolicy, StoreError, VersionReason};
 
 use crate::fixture::{Fixture, changes, policy};
@@ -130,4 +130,21 @@ async fn a_change_of_a_domain_that_is_not_served_tells_the_edges_nothing() {
     let domain = fixture.domain(&api, tenant, "example.com").await;
     fixture.set_policy(&api, &domain, policy(Mode::None, &[], 60)).await;
     assert!(changes(&edge, mtasts_model::Revision::ZERO).await.is_empty());
+}
+
+#[tokio::test]
+async fn whoever_lists_mx_hosts_goes_on_listing_them_and_a_change_of_mode_keeps_the_discovered_ones() {
+    let fixture = Fixture::new().await;
+    let api = fixture.store(Role::Api).await;
+    let tenant = fixture.tenant(&api).await;
+    let first = fixture.version(policy(Mode::Testing, &["mx.example.com"], 86_400), VersionReason::Registered);
+    let mut new = fixture.new_domain("example.com", Some(first));
+    new.mx_source = MxSource::Auto;
+    let mut tx = api.tenant_tx(tenant).await.unwrap();
+    let domain = tx.create_domain(new, &Actor::operator(), fixture.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    fixture.set_policy(&api, &domain, policy(Mode::Enforce, &["mx.example.com"], 86_400)).await;
+    assert_eq!(fixture.view(&api, &domain).await.mx_source, MxSource::Auto);
+    fixture.set_policy(&api, &domain, policy(Mode::Enforce, &["*.example.net"], 86_400)).await;
+    assert_eq!(fixture.view(&api, &domain).await.mx_source, MxSource::Listed);
 }

@@ -100,3 +100,25 @@ async fn a_live_domain_cannot_be_finished() {
     drop(tx);
     assert_eq!(fixture.facts(&worker, &lease).await.host.owner, HostOwner::Ours);
 }
+
+#[tokio::test]
+async fn a_domain_with_an_answer_to_the_ca_in_the_zone_is_not_gone_before_a_worker_took_it_out() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let tenant = fixture.tenant(&api).await;
+    let domain = fixture.domain(&api, tenant, "example.com").await;
+    let lease = fixture.claim(&worker, domain.id).await;
+    let order = mtasts_model::OrderId::draw(fixture.now(), &mtasts_model::SystemEntropy);
+    let mut tx = fixture.tx(&worker, &lease).await;
+    tx.take_host().await.unwrap();
+    tx.draft_order(order, "an issuer", b"k").await.unwrap();
+    tx.challenge_in_zone(order, "x.acme.sts.example", "digest").await.unwrap();
+    tx.settle(&[], None, true).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = api.tenant_tx(tenant).await.unwrap();
+    let view = tx.request_withdrawal(domain.id, fixture.none(), &Actor::operator(), fixture.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(view.state, DomainState::Withdrawing);
+    let lease = fixture.claim(&worker, domain.id).await;
+    assert_eq!(fixture.facts(&worker, &lease).await.order.unwrap().id, order, "the worker closes it");
+}

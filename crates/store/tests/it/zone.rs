@@ -12,8 +12,6 @@ fn write(name: &str, value: Option<&str>) -> ZoneWrite {
         name: name.to_owned(),
         record_type: RecordType::Txt,
         set: value.map(|value| RecordData { ttl: 60, values: vec![value.to_owned()] }),
-        tenant_id: None,
-        domain_id: None,
     }
 }
 

@@ -6,7 +6,7 @@ use mtasts_model::{
     OrderId,
     feed::{RecordData, RecordType},
     label::DelegationPurpose,
-    lifecycle::CnameSeen,
+    lifecycle::{CnameSeen, StepKind},
 };
 use mtasts_store::{Order, OrderChallenge};
 
@@ -14,7 +14,6 @@ use super::{
     Context,
     issue::poll_wait,
     order::{published_kind, url},
-    records::provider_failed,
 };
 use crate::outcome::{Failure, Finding, StepError};
 
@@ -49,14 +48,21 @@ impl Context<'_> {
         self.close(order, message.clone(), false, Some(Failure::new("NoChallenge", message))).await
     }
 
-    /// By the operator's preference; dns-01 only where its name is delegated to us as well.
+    /// By the operator's preference; dns-01 only where its name is delegated to us as well. After an issuance that
+    /// failed it is the next one's turn: whatever is in the way of one kind, such as a blocked port, may not be in that
+    /// of another.
     fn choose<'a>(&self, offered: &'a [OfferedChallenge]) -> Option<&'a OfferedChallenge> {
         let acme_delegated = self.facts.delegation.as_ref().is_some_and(|seen| seen.acme_challenge == CnameSeen::Ours);
-        self.config
+        let usable: Vec<_> = self
+            .config
             .challenge_preference
             .iter()
             .filter(|kind| **kind != ChallengeKind::Dns01 || acme_delegated)
-            .find_map(|kind| offered.iter().find(|challenge| challenge.kind == *kind))
+            .filter_map(|kind| offered.iter().find(|challenge| challenge.kind == *kind))
+            .collect();
+        let failures = self.facts.attempts.of(StepKind::Issuance).map_or(0, |attempt| attempt.failures);
+        let turn = usize::try_from(failures).unwrap_or_default().checked_rem(usable.len())?;
+        usable.get(turn).copied()
     }
 
     async fn publish(&self, order: &Order, challenge: &OfferedChallenge) -> Result<Finding, StepError> {
@@ -70,8 +76,7 @@ impl Context<'_> {
         let value = challenge.dns_01_value();
         let set = RecordData { ttl: CHALLENGE_TTL, values: vec![value.clone()] };
         let change = RecordChange { name: name.clone(), record_type: RecordType::Txt, set: Some(set) };
-        let applied = self.deps.provider.apply(&[change]).await;
-        applied.map_err(|error| provider_failed(&error, self.now()))?;
+        self.apply(&[change]).await?;
         Ok(Finding::ChallengeInZone { order: order.id, name, value })
     }
 

@@ -7,11 +7,12 @@ use mtasts_model::{
     feed::{Challenge, RecordType},
     lifecycle::Purpose as Kept,
 };
-use mtasts_store::{Order, OrderChallenge};
+use mtasts_store::{BucketEmpty, Order, OrderChallenge, TokenBucket};
 
-use super::{Context, records::provider_failed};
+use super::Context;
 use crate::{
-    caa,
+    Budget, caa,
+    deadline::answered,
     outcome::{Failure, Finding, StepError},
 };
 
@@ -36,12 +37,17 @@ impl Context<'_> {
             return Ok(closed);
         }
         self.check_caa().await?;
-        self.take_budget().await?;
         let replaces = self.replaced(&order).await?;
         let host = self.facts.name.policy_host();
+        let taken = self.take_budget().await?;
         match self.deps.issuer.place(&host, replaces.as_ref()).await {
             Ok(placed) => Ok(Finding::OrderPlaced { order: id, url: placed.url, expires_at: placed.expires_at }),
-            Err(error) => self.issuer_failed(&order, &error).await,
+            Err(error) => {
+                if error.is_retryable() {
+                    self.give_back(&taken).await;
+                }
+                self.issuer_failed(&order, &error).await
+            }
         }
     }
 
@@ -75,31 +81,43 @@ impl Context<'_> {
         }
     }
 
-    /// Takes the tenant's token first, so that a flood by one tenant takes nothing from the CA's budget of all.
-    async fn take_budget(&self) -> Result<(), StepError> {
+    /// Takes a token of the tenant's and one of the CA's budget, or none: a flood by one tenant takes nothing from the
+    /// CA's budget of all, and a CA's that is empty costs no tenant anything.
+    async fn take_budget(&self) -> Result<Vec<TokenBucket>, StepError> {
         let now = self.now();
-        let (store, tenant, ca) = (&self.deps.store, self.config.tenant_budget, self.config.ca_budget);
-        // A renewal never waits for the tenant's new names.
-        if self.facts.certificate.is_none() {
-            let (capacity, per_hour) = (tenant.capacity, tenant.per_hour);
-            let taken = store.take_tenant_token(self.facts.tenant_id, "issuance", capacity, per_hour, now).await?;
-            taken.map_err(|until| {
-                metrics::counter!("mtasts_worker_orders_deferred_total", "budget" => "tenant").increment(1);
-                let message =
-                    format!("Your account orders more than {per_hour} certificates an hour. Next try at {until}.");
-                Failure::new("AccountBudgetUsedUp", message).until(Some(until))
-            })?;
-        }
+        let (tenant, ca) = (self.config.tenant_budget, self.config.ca_budget);
         let urgent = self.facts.certificate.is_some_and(|certificate| certificate.not_after - now < URGENT);
-        let (capacity, per_hour) = (ca.budget.capacity, ca.budget.per_hour);
-        let issuer = self.deps.issuer.key();
-        let taken = store.take_ca_token(issuer, capacity, per_hour, ca.reserve, urgent, now).await?;
-        taken.map_err(|until| {
-            metrics::counter!("mtasts_worker_orders_deferred_total", "budget" => "ca").increment(1);
+        let reserve = if urgent { 0 } else { ca.reserve };
+        let mut buckets = Vec::new();
+        // A renewal never waits for the tenant's new names.
+        let is_new = self.facts.certificate.is_none();
+        if is_new {
+            let Budget { capacity, per_hour } = tenant;
+            buckets.push(TokenBucket::of_tenant(self.facts.tenant_id, "issuance", capacity, per_hour));
+        }
+        let Budget { capacity, per_hour } = ca.budget;
+        buckets.push(TokenBucket::of_issuer(self.deps.issuer.key(), capacity, per_hour, reserve));
+        let Err(BucketEmpty { index, until }) = answered(self.deps.store.take_tokens(&buckets, now)).await? else {
+            return Ok(buckets);
+        };
+        let (budget, reason, message) = if is_new && index == 0 {
+            let per_hour = tenant.per_hour;
+            let message =
+                format!("Your account orders more than {per_hour} certificates an hour. Next try at {until}.");
+            ("tenant", "AccountBudgetUsedUp", message)
+        } else {
             let message = format!("The service orders as many certificates as the CA allows. Next try at {until}.");
-            Failure::new("CaBudgetUsedUp", message).until(Some(until))
-        })?;
-        Ok(())
+            ("ca", "CaBudgetUsedUp", message)
+        };
+        metrics::counter!("mtasts_worker_orders_deferred_total", "budget" => budget).increment(1);
+        Err(Failure::new(reason, message).until(Some(until)).into())
+    }
+
+    /// The CA took no order. That a token is lost is no reason to fail in another way than the CA did.
+    async fn give_back(&self, taken: &[TokenBucket]) {
+        if let Err(error) = answered(self.deps.store.return_tokens(taken)).await {
+            tracing::debug!(%error, "tokens could not be given back");
+        }
     }
 
     /// The certificate that the order renews, in the CA's words (RFC 9773 §5), if it came from the same CA.
@@ -139,8 +157,7 @@ impl Context<'_> {
     pub(super) async fn clear_challenge(&self, order: &Order) -> Result<(), StepError> {
         if let Some(OrderChallenge::Zone { name, .. }) = &order.challenge {
             let gone = RecordChange { name: name.clone(), record_type: RecordType::Txt, set: None };
-            let applied = self.deps.provider.apply(&[gone]).await;
-            applied.map_err(|error| provider_failed(&error, self.now()))?;
+            self.apply(&[gone]).await?;
         }
         Ok(())
     }

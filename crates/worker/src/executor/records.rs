@@ -27,8 +27,7 @@ impl Context<'_> {
         let facts = self.deps.store.facts(self.lease, self.now(), self.config.edge_grace).await?;
         let version = may_publish(&facts, id)?;
         let changes = self.changes(version, &self.report_uris().await?)?;
-        let applied = self.deps.provider.apply(&changes).await;
-        applied.map_err(|error| provider_failed(&error, self.now()))?;
+        self.apply(&changes).await?;
         Ok(Finding::RecordsWritten { version: id })
     }
 
@@ -51,8 +50,7 @@ impl Context<'_> {
         let purposes =
             [DelegationPurpose::StsRecord, DelegationPurpose::TlsRptRecord, DelegationPurpose::AcmeChallenge];
         let changes = purposes.map(gone);
-        let applied = self.deps.provider.apply(&changes).await;
-        applied.map_err(|error| provider_failed(&error, self.now()))?;
+        self.apply(&changes).await?;
         self.wait_for_servers(&changes).await?;
         Ok(Finding::RecordsRemoved)
     }

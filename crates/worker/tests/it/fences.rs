@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use mtasts_model::Clock;
+use mtasts_certs::ChallengeKind;
+use mtasts_model::{Clock, label::DelegationPurpose};
 use mtasts_testkit::wait_until;
+use mtasts_worker::WorkerConfig;
 use tokio::time::{Duration, timeout};
 
-use crate::world::{Call, Gate, GatedCa, ScriptedCa, World, config};
+use crate::world::{Call, Gate, GatedCa, ScriptedCa, World, ZONE, config};
 
 #[tokio::test]
 async fn what_a_worker_brings_after_its_lease_is_refused() {
@@ -77,4 +79,30 @@ async fn a_step_that_outlasts_the_lease_is_not_taken_over() {
     assert_eq!(world.count("acme_orders").await, 1);
     fast.stop().await;
     slow.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_was_frozen_past_its_lease_writes_nothing_into_the_zone() {
+    let world = World::new().await;
+    let ca = ScriptedCa::new(world.ca.clone()).offering(&[ChallengeKind::Dns01]);
+    let gate = Gate::at(Call::State);
+    let domain = world.register(world.tenant().await, "customer.test").await;
+    let answer = DelegationPurpose::AcmeChallenge.target(&domain.label, &ZONE.parse().unwrap());
+    world.customers.cname(&DelegationPurpose::AcmeChallenge.name(&domain.name), &answer);
+    world.delegate(&domain);
+    let dns_01 = |name| WorkerConfig { challenge_preference: vec![ChallengeKind::Dns01], ..config(name) };
+    // A lease so long that it does not notice by itself before it writes, and one place, so that it claims nothing more.
+    let frozen = WorkerConfig { lease: TimeDelta::minutes(10), concurrency: 1, ..dns_01("frozen") };
+    let frozen = world.start_with(frozen, Arc::new(GatedCa { inner: ca.clone(), gate: gate.clone() }));
+    gate.reached().await;
+
+    world.clock.advance(TimeDelta::minutes(11));
+    let fast = world.start_with(dns_01("fast"), Arc::new(ca.clone()));
+    world.published(&domain).await;
+    world.wait_until("the answer is gone", async || world.zone.txt(&answer).await.is_none()).await;
+    fast.stop().await;
+    gate.open();
+    timeout(Duration::from_secs(10), frozen.stop()).await.unwrap();
+    let left = format!("zone_records WHERE name = '{answer}' AND ttl IS NOT NULL");
+    assert_eq!(world.count(&left).await, 0, "the frozen worker wrote its answer");
 }

@@ -1,12 +1,19 @@
 //! One failing domain, or a database that is away, never stops the others.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use mtasts_model::{ConditionKind, Status};
+use mtasts_probe::{MxProber, ProbeConfig, Timeouts};
+use mtasts_worker::{Worker, WorkerConfig};
+use tokio::{
+    net::TcpListener,
+    time::{Duration, sleep, timeout},
+};
 
-use tokio::time::{Duration, sleep, timeout};
-
-use crate::world::{Call, ScriptedCa, World, config, status};
+use crate::world::{Call, Running, ScriptedCa, World, ZONE, config, status};
 
 #[tokio::test]
 async fn a_panic_in_one_domains_step_fails_that_domain_alone() {
@@ -44,4 +51,39 @@ async fn a_worker_waits_for_a_database_that_is_away_and_goes_on_when_it_is_back(
     }
     world.published(&domain).await;
     timeout(Duration::from_secs(5), worker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn hosts_that_never_answer_take_no_tenant_but_their_own_a_place() {
+    let world = World::new().await;
+    let tarpit = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, caught) = (tarpit.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&caught);
+    let tarpit = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = tarpit.accept().await {
+            held.push(stream);
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let mut deps = world.deps(Arc::new(world.ca.clone()), Arc::new(world.zone.provider()));
+    let long = Duration::from_mins(2);
+    let timeouts = Timeouts { connect: long, handshake: long, reply: long, fetch: long, mx_host: long };
+    let probe = ProbeConfig { smtp_port: port, timeouts, ..world.probe_config() };
+    deps.mx_prober = MxProber::new(probe, world.resolver()).unwrap();
+    let config = WorkerConfig { concurrency: 2, probe_concurrency: 2, ..config("one") };
+    let _worker = Running::new(Worker::new(config, deps));
+    let flooding = world.tenant().await;
+    for number in 0..4 {
+        let name = format!("tarpit{number}.test");
+        let domain = world.register(flooding, &name).await;
+        // A host that has an address.
+        world.customers.mx(&name, &format!("mx.edge.{ZONE}"));
+        world.delegate(&domain);
+        world.verify(&domain).await;
+    }
+    world.wait_until("a look is held", async || caught.load(Ordering::SeqCst) > 0).await;
+    world.publish(world.tenant().await, "customer.test").await;
+    assert_eq!(caught.load(Ordering::SeqCst), 1, "the tenant's other domains wait for their look");
+    tarpit.abort();
 }

@@ -161,3 +161,38 @@ async fn an_order_that_the_ca_has_forgotten_is_replaced_and_counts_as_no_failed_
     world.published(&domain).await;
     assert_eq!(world.count("acme_orders").await, 2);
 }
+
+#[tokio::test]
+async fn after_a_failed_validation_another_kind_of_challenge_has_its_turn() {
+    let world = World::new().await;
+    let ca = ScriptedCa::new(world.ca.clone()).offering(&[ChallengeKind::Http01, ChallengeKind::TlsAlpn01]);
+    ca.script([Verdict::Invalid]);
+    let _worker = world.start_with(config("one"), Arc::new(ca.clone()));
+    let domain = world.register(world.tenant().await, "customer.test").await;
+    world.delegate(&domain);
+    world.wait_until("the first has failed", async || world.count("failed_validations").await == 1).await;
+    world.clock.advance(TimeDelta::minutes(3));
+    world.published(&domain).await;
+    let answered_by = "acme_orders WHERE challenge->'challenge'->>'type'";
+    assert_eq!(world.count(&format!("{answered_by} = 'http01'")).await, 1);
+    assert_eq!(world.count(&format!("{answered_by} = 'tls-alpn01'")).await, 1);
+}
+
+#[tokio::test]
+async fn an_order_that_the_ca_did_not_take_costs_no_budget() {
+    let world = World::new().await;
+    let ca = ScriptedCa::new(world.ca.clone()).unavailable(3);
+    let mut config = config("one");
+    (config.tenant_budget.capacity, config.tenant_budget.per_hour) = (1, 1);
+    config.ca_budget.budget = mtasts_worker::Budget { capacity: 1, per_hour: 1 };
+    config.ca_budget.reserve = 0;
+    let _worker = world.start_with(config, Arc::new(ca.clone()));
+    let domain = world.register(world.tenant().await, "customer.test").await;
+    world.delegate(&domain);
+    for tries in 1..=3 {
+        world.wait_until("it was tried", async || ca.calls(Call::Place) >= tries).await;
+        world.clock.advance(TimeDelta::minutes(5));
+        world.verify(&domain).await;
+    }
+    world.published(&domain).await;
+}

@@ -96,7 +96,7 @@ impl World {
         Resolver::new(ResolverConfig { upstreams, timeout: Duration::from_secs(1), attempts: 2 }).unwrap()
     }
 
-    fn probe_config(&self) -> ProbeConfig {
+    pub(crate) fn probe_config(&self) -> ProbeConfig {
         let root = CertificateDer::from_pem_slice(self.ca.root_pem().as_bytes()).unwrap();
         let second = Duration::from_secs(1);
         ProbeConfig {

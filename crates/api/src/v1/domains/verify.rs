@@ -28,7 +28,7 @@ impl IntoResponses for Errors {
 /// Look again now
 ///
 /// Asks for a new look at delegation, certificate, policy host, record and MX hosts at once. The conditions show what
-/// was found; `nudged_at` is the moment of the request. Takes no body.
+/// was found; `nudged_at` is the moment of the request, or of the one before if that was less than 15 s ago. Takes no body.
 #[utoipa::path(
     tag = "domains",
     operation_id = "verify_domain",

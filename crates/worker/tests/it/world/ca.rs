@@ -52,6 +52,8 @@ pub(crate) struct ScriptedCa {
     calls: Arc<Mutex<Vec<(Call, String)>>>,
     /// A name for which placing an order panics.
     cursed: Option<HostName>,
+    /// So many orders more are not taken.
+    away: Arc<Mutex<u32>>,
 }
 
 impl ScriptedCa {
@@ -64,11 +66,17 @@ impl ScriptedCa {
             looked: Arc::default(),
             calls: Arc::default(),
             cursed: None,
+            away: Arc::default(),
         }
     }
 
     pub(crate) fn cursed(mut self, host: &str) -> Self {
         self.cursed = Some(HostName::parse(host).unwrap());
+        self
+    }
+
+    pub(crate) fn unavailable(self, times: u32) -> Self {
+        *self.away.lock().unwrap() = times;
         self
     }
 
@@ -114,6 +122,13 @@ impl Issuer for ScriptedCa {
     async fn place(&self, host: &HostName, replaces: Option<&RenewalKey>) -> Result<PlacedOrder, IssueError> {
         self.note(Call::Place, host.as_str());
         assert!(self.cursed.as_ref() != Some(host), "cursed be {host}");
+        {
+            let mut away = self.away.lock().unwrap();
+            if *away > 0 {
+                *away -= 1;
+                return Err(IssueError::Unavailable { retry_after: None, detail: "on strike".to_owned() });
+            }
+        }
         self.inner.place(host, replaces).await
     }
 
@@ -339,8 +354,10 @@ impl<T: Issuer> Issuer for GatedCa<T> {
     }
 
     async fn state(&self, url: &str) -> Result<OrderState, IssueError> {
+        // The answer is on its way while the gate is shut.
+        let state = self.inner.state(url).await;
         self.gate.pass(Call::State).await;
-        self.inner.state(url).await
+        state
     }
 
     async fn answer(&self, url: &str, kind: ChallengeKind) -> Result<(), IssueError> {

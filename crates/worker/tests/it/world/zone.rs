@@ -83,8 +83,6 @@ impl ZoneStore for Records {
             name: change.name.clone(),
             record_type: change.record_type,
             set: change.set.clone(),
-            tenant_id: None,
-            domain_id: None,
         };
         let writes: Vec<_> = changes.iter().map(write).collect();
         self.store.zone_apply(&writes, self.clock.now()).await.map(|_revision| ()).map_err(unavailable)
