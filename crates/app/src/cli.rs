@@ -14,7 +14,7 @@ use crate::{
 
 /// A hosted MTA-STS service (RFC 8461).
 #[derive(Debug, Parser)]
-#[command(name = "mtasts", version, about, propagate_version = true)]
+#[command(name = "mtasts", version, about = "A hosted MTA-STS service (RFC 8461)", propagate_version = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
