@@ -1,6 +1,6 @@
 # The commands of this project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test run openapi fmt lint arrows test-env-stop bench-edge
+.PHONY: help deps demo demo-stop test run openapi fmt lint arrows test-env-stop bench-edge bench-publication
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -38,3 +38,6 @@ test-env-stop: ## end the private Postgres and Redis that `scripts/test-env` sta
 
 bench-edge: ## measure the edge beside a bare rustls server, nginx and Caddy
 	@scripts/bench/edge
+
+bench-publication: ## measure a change's way to edges and record (while `make demo` stays up elsewhere)
+	@scripts/bench/publication
