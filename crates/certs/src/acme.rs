@@ -151,6 +151,40 @@ impl AcmeIssuer {
     }
 }
 
+/// What the CA knows of an order's challenges.
+enum Told {
+    /// All that it asks for.
+    All,
+    /// It waits for our word.
+    Waiting,
+    /// It does not offer this kind.
+    NotOffered,
+}
+
+/// Looks which challenges of this kind the CA waits for and, if `speak`, tells it to validate them.
+async fn tell(account: &Account, url: String, kind: ChallengeKind, speak: bool) -> Result<Told, instant_acme::Error> {
+    let mut order = account.order(url).await?;
+    let mut told = Told::All;
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        if authorization.status != AuthorizationStatus::Pending {
+            continue;
+        }
+        match authorization.challenge(acme_type(kind)) {
+            None => told = Told::NotOffered,
+            Some(challenge) if challenge.status != ChallengeStatus::Pending => {}
+            Some(_) if !speak => told = Told::Waiting,
+            Some(mut challenge) => match challenge.set_ready().await {
+                // The challenge failed already: the order's state tells, not this step.
+                Err(instant_acme::Error::Api(problem)) if !outcome::is_nonce_problem(&problem) => {}
+                other => other?,
+            },
+        }
+    }
+    Ok(told)
+}
+
 #[async_trait]
 impl Issuer for AcmeIssuer {
     fn key(&self) -> &str {
@@ -209,31 +243,18 @@ impl Issuer for AcmeIssuer {
             .call(|account| {
                 let url = url.to_owned();
                 Box::pin(async move {
-                    let mut order = account.order(url).await?;
-                    let mut offered = true;
-                    let mut authorizations = order.authorizations();
-                    while let Some(authorization) = authorizations.next().await {
-                        let mut authorization = authorization?;
-                        if authorization.status != AuthorizationStatus::Pending {
-                            continue;
-                        }
-                        match authorization.challenge(acme_type(kind)) {
-                            None => offered = false,
-                            Some(mut challenge) if challenge.status == ChallengeStatus::Pending => {
-                                match challenge.set_ready().await {
-                                    // The challenge failed already: the order's state tells, not this step.
-                                    Err(instant_acme::Error::Api(problem)) if !outcome::is_nonce_problem(&problem) => {}
-                                    other => other?,
-                                }
-                            }
-                            Some(_) => {}
-                        }
+                    match tell(&account, url.clone(), kind, true).await {
+                        // The CA went on between our look and our word: what counts is what is still to be told.
+                        Err(error) if outcome::is_malformed(&error) => match tell(&account, url, kind, false).await? {
+                            Told::Waiting => Err(error),
+                            told => Ok(told),
+                        },
+                        told => told,
                     }
-                    Ok(offered)
                 })
             })
             .await?;
-        if offered { Ok(()) } else { Err(not_offered(kind)) }
+        if matches!(offered, Told::NotOffered) { Err(not_offered(kind)) } else { Ok(()) }
     }
 
     async fn finalize(&self, url: &str, csr_der: &[u8]) -> Result<(), IssueError> {

@@ -74,6 +74,11 @@ pub(super) fn is_bad_nonce(error: &Error) -> bool {
     matches!(error, Error::Api(problem) if is_nonce_problem(problem))
 }
 
+/// The CA cannot do what it was asked: it may have gone on meanwhile (RFC 8555 §6.7).
+pub(super) fn is_malformed(error: &Error) -> bool {
+    refusal(error).is_some_and(|refusal| refusal.problem.is("malformed"))
+}
+
 /// The CA has lost our account (RFC 8555 §6.7), as test CAs do at a restart.
 pub(super) fn is_account_gone(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| refusal.problem.is("accountDoesNotExist"))

@@ -104,6 +104,28 @@ async fn an_answer_that_is_not_acme_is_malformed_and_gives_no_order_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ca_that_went_on_between_look_and_word_is_no_failure_and_one_that_did_not_is() {
+    let (pebble, proxy, home) = behind_proxy().await;
+    let url = home.issuer().place(&host(), None).await.unwrap().url;
+    let offer = offered(&home, &url, ChallengeKind::Http01).await;
+    publish(&pebble, &offer).await;
+    let refusal = r#"{"type": "urn:ietf:params:acme:error:malformed", "status": 400, "detail": "not so"}"#;
+    proxy.inject("/chalZ/", 1, Fault::Answer(400, vec![], refusal.to_owned()));
+    let refused = home.issuer().answer(&url, ChallengeKind::Http01).await.unwrap_err();
+    assert!(matches!(refused, IssueError::Rejected { .. }), "the CA still waits: {refused}");
+
+    home.issuer().answer(&url, ChallengeKind::Http01).await.unwrap();
+    wait_for(&home, &url, |state| *state == OrderState::Ready).await;
+    // The look is of a moment before; the word comes now, and Pebble refuses it.
+    let words = proxy.count("/chalZ/");
+    let before = |body: &str, _| body.replace("\"valid\"", "\"pending\"").replace("\"ready\"", "\"pending\"");
+    proxy.inject("/my-order/", 1, Fault::Rewrite(before));
+    proxy.inject("/authZ/", 1, Fault::Rewrite(before));
+    home.issuer().answer(&url, ChallengeKind::Http01).await.unwrap();
+    assert!(proxy.count("/chalZ/") > words, "the CA was not spoken to: nothing was shown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn answers_lost_after_every_step_took_effect_still_end_in_a_certificate() {
     let (pebble, proxy, home) = behind_proxy().await;
     let lost = |error: &IssueError| assert!(matches!(error, IssueError::Unavailable { .. }), "{error}");
