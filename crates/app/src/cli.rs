@@ -65,7 +65,7 @@ struct CheckArgs {
 enum AdminCommand {
     /// Draw a key for the key ring that seals secrets at rest, in the form that `secrets.key_ring` takes
     GenerateKey,
-    /// Forget feed entries that have been gone for long, so that the feeds stay small
+    /// Tidy up now, as the worker does hourly: forget feed entries that have been gone for long, and what has expired
     Prune {
         /// Days that a tombstone is kept; followers that were away for longer read everything anew
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
@@ -206,7 +206,7 @@ fn prune(days: u16, args: &ConfigArgs) -> Outcome {
     logging::start(&config.log)?;
     let gone = runtime()?.block_on(async {
         let store = roles::connect(&config, mtasts_store::Role::Worker).await?;
-        Ok::<_, StartupError>(store.prune_tombstones(chrono::TimeDelta::days(days.into()), SystemClock.now()).await?)
+        Ok::<_, StartupError>(roles::worker::forget(&store, &SystemClock, chrono::TimeDelta::days(days.into())).await?)
     })?;
     println!("forgot {gone} entries");
     Ok(())

@@ -4,7 +4,7 @@ mod api;
 pub(crate) mod check;
 mod edge;
 mod nameserver;
-mod worker;
+pub(crate) mod worker;
 
 use std::{sync::Arc, time::Duration};
 

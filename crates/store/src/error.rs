@@ -90,6 +90,20 @@ impl StoreError {
         matches!(self, Self::Unavailable(_) | Self::Silent)
     }
 
+    /// The role that a connection takes on at its start does not exist: nothing was ever migrated in this cluster.
+    pub(crate) fn is_role_missing(&self) -> bool {
+        let Self::Database(
+            DbErr::Conn(RuntimeErr::SqlxError(source))
+            | DbErr::Exec(RuntimeErr::SqlxError(source))
+            | DbErr::Query(RuntimeErr::SqlxError(source)),
+        ) = self
+        else {
+            return false;
+        };
+        // SQLSTATE invalid_parameter_value, of the start-up option `role`.
+        source.as_database_error().is_some_and(|refusal| refusal.code().as_deref() == Some("22023"))
+    }
+
     pub(crate) fn unreadable(
         table: &'static str,
         column: &'static str,

@@ -65,7 +65,11 @@ impl Store {
     /// The newest migration that the database has; None when it was never migrated.
     pub async fn schema_version(&self) -> Result<Option<String>, StoreError> {
         let exists = "SELECT to_regclass('seaql_migrations') IS NOT NULL AS there";
-        let Some(row) = sql::row(self.db(), exists, vec![]).await? else { return Ok(None) };
+        let row = match sql::row(self.db(), exists, vec![]).await {
+            Err(error) if error.is_role_missing() => return Ok(None),
+            row => row?,
+        };
+        let Some(row) = row else { return Ok(None) };
         if !row.try_get::<bool>("", "there")? {
             return Ok(None);
         }

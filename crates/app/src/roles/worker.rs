@@ -68,20 +68,24 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
 /// Forgets what nobody needs any more, hourly. Several workers may do so at once.
 async fn tidy(store: Store, clock: Arc<dyn Clock>, stop: CancellationToken) {
     while timeout(TIDY_INTERVAL, stop.cancelled()).await.is_err() {
-        match forget(&store, &*clock).await {
+        match forget(&store, &*clock, TOMBSTONES_KEPT).await {
             Ok(forgotten) => tracing::debug!(forgotten, "tidied up"),
             Err(error) => tracing::warn!(error = %causes(&error), "could not tidy up; the next try is in an hour"),
         }
     }
 }
 
-/// In batches, so that nobody waits for long, until nothing is left.
-async fn forget(store: &Store, clock: &dyn Clock) -> Result<u64, mtasts_store::StoreError> {
+/// Forgets tombstones of this age, and what has expired: in batches, so that nobody waits for long, until nothing is left.
+pub(crate) async fn forget(
+    store: &Store,
+    clock: &dyn Clock,
+    tombstones_kept: TimeDelta,
+) -> Result<u64, mtasts_store::StoreError> {
     store.prune_expired(clock.now()).await?;
     let mut forgotten = 0;
     loop {
         let now = clock.now();
-        let batch = store.prune_tombstones(TOMBSTONES_KEPT, now).await? + store.prune_issued(now).await?;
+        let batch = store.prune_tombstones(tombstones_kept, now).await? + store.prune_issued(now).await?;
         if batch == 0 {
             return Ok(forgotten);
         }
