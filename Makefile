@@ -8,8 +8,8 @@ help: ## list these commands
 deps: ## install what the demo and the tests need (says first what)
 	@scripts/install-deps
 
-demo: ## the main job from end to end on real parts, then stay up (EXIT=1: end after the last step)
-	@EXIT='$(EXIT)' STRICT='$(STRICT)' scripts/demo
+demo: ## the main job from end to end on real parts, then stay up (EXIT=1: end after the last step; PROVIDER=bind or powerdns: the service's zone there)
+	@EXIT='$(EXIT)' STRICT='$(STRICT)' PROVIDER='$(PROVIDER)' scripts/demo
 
 demo-stop: ## end a demo that stays up
 	@scripts/demo stop

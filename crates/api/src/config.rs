@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use mtasts_model::{NameRules, ZoneName};
+use mtasts_model::{NameRules, ZoneName, label::Placement};
 use secrecy::SecretString;
 use url::Url;
 
@@ -11,8 +11,10 @@ use url::Url;
 pub struct ApiConfig {
     /// Where to listen. Port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
-    /// The service's own zone, under which the customers' CNAMEs point.
+    /// The zone that the Domain Connect template names, among the service's own.
     pub zone: ZoneName,
+    /// In which of the service's zones new domains are at home.
+    pub placement: Placement,
     /// Which names may be registered.
     pub name_rules: NameRules,
     /// The operator's bearer token: at least [`ApiConfig::MIN_OPERATOR_TOKEN`] octets. Only its hash is kept.
@@ -31,6 +33,12 @@ pub struct ApiConfig {
     pub drain_deadline: Duration,
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
+    /// How long all calls to a customer's DNS provider may take together. Below `request_deadline`.
+    pub customer_dns_deadline: Duration,
+    /// Requests that call customers' DNS providers at the same time, in all.
+    pub customer_dns_calls: usize,
+    /// Of these, those of one tenant.
+    pub customer_dns_calls_per_tenant: usize,
     /// Threads that handle requests.
     pub workers: usize,
     /// Connections at a time, per worker.
@@ -45,6 +53,7 @@ impl ApiConfig {
     pub fn new(listen: Vec<SocketAddr>, zone: ZoneName, operator_token: SecretString, public_url: Url) -> Self {
         Self {
             listen,
+            placement: Placement::only(zone.clone()),
             zone,
             name_rules: NameRules::strict(),
             operator_token,
@@ -55,6 +64,9 @@ impl ApiConfig {
             request_deadline: Duration::from_secs(20),
             drain_deadline: Duration::from_secs(20),
             keep_alive: Duration::from_secs(75),
+            customer_dns_deadline: Duration::from_secs(15),
+            customer_dns_calls: 64,
+            customer_dns_calls_per_tenant: 4,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
         }

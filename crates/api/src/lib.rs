@@ -5,6 +5,8 @@
 
 mod auth;
 mod config;
+mod customer_dns;
+mod domain_connect;
 mod enforce;
 mod extract;
 mod observe;
@@ -19,6 +21,10 @@ mod v1;
 mod warnings;
 
 pub use config::ApiConfig;
+pub use customer_dns::{BoxError, CustomerDns, CustomerDnsError, OpenZone, Standing, ZoneAccess};
+pub use domain_connect::{
+    DomainConnect, DomainConnectError, DomainConnectIdentity, DomainConnectSettings, DomainConnectWeb, WebAnswer,
+};
 pub use openapi::openapi;
 pub use problem::ProblemKind;
 pub use server::{Api, ApiError, ApiServer};

@@ -333,6 +333,9 @@ mod tests {
             entropy: Arc::new(SeededEntropy::new(1)),
             routes: Routes::of(&crate::openapi()),
             operator_hash: [0; 32],
+            customer_dns: None,
+            domain_connect: None,
+            places: crate::customer_dns::Places::new(1, 1),
         });
         let app = App::new()
             .app_data(state)

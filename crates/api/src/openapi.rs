@@ -27,6 +27,8 @@ use crate::{problem::ProblemSchema, v1};
         (name = "tenants", description = "Customer accounts, as the operator handles them."),
         (name = "api-keys", description = "Credentials of a tenant."),
         (name = "domains", description = "Mail domains: registration, delegation and health."),
+        (name = "delegation", description = "The CNAMEs of a domain: in other formats, by one click, or set by us."),
+        (name = "dns-credentials", description = "Credentials for your own DNS, with which we set the CNAMEs for you."),
         (name = "policy", description = "The MTA-STS policy of a domain and its versions."),
     ),
     servers((url = "/", description = "This server")),
@@ -76,7 +78,7 @@ mod tests {
                 assert!(!has_body || operation["responses"]["422"].is_object(), "{at} takes a body without 422");
             }
         }
-        assert_eq!(ids.len(), 21);
+        assert_eq!(ids.len(), 28);
     }
 
     #[test]

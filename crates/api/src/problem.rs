@@ -1,5 +1,6 @@
 //! Errors as the caller sees them: RFC 9457 problem details. The only place where faults become HTTP statuses.
 
+mod customer_dns;
 mod documented;
 mod kinds;
 pub(crate) mod pages;
@@ -23,7 +24,7 @@ pub(crate) use documented::documented;
 pub(crate) use documented::groups;
 pub use kinds::ProblemKind;
 
-use crate::enforce::Doubt;
+use crate::{enforce::Doubt, v1::delegation::PlannedRecordBody};
 
 /// The media type of RFC 9457 §6.1.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -161,6 +162,12 @@ impl Problem {
         self.0.cause.as_deref()
     }
 
+    /// Tells the log why, and the caller nothing of it.
+    pub(crate) fn caused_by(mut self, cause: impl Into<Cause>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
     /// The answer.
     pub(crate) fn respond(&self, public_url: &Url, request_id: &str) -> HttpResponse {
         let body = ProblemBody {
@@ -220,6 +227,9 @@ pub(crate) struct ProblemSchema {
     domain_url: String,
     /// `precondition-failed`: the current policy version; null where there is none.
     current: Option<String>,
+    /// `delegation-changed`, `delegation-refused`: the records, and what stands at their names now.
+    #[schema(required = false)]
+    records: Vec<PlannedRecordBody>,
     /// `body-too-large`: the longest body that is read, in octets.
     #[schema(required = false)]
     limit: u64,

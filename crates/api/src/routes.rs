@@ -4,7 +4,17 @@ use actix_web::http::Method;
 use utoipa::openapi::{OpenApi, PathItem};
 
 /// The paths that are no part of the API's document.
-const PAGES: [&str; 7] = ["/", "/docs", "/docs/", "/docs/{file}", "/openapi.json", "/problems/", "/problems/{slug}"];
+const PAGES: [&str; 9] = [
+    "/",
+    "/docs",
+    "/docs/",
+    "/docs/{file}",
+    "/domain-connect/template.json",
+    "/domain-connect/key.txt",
+    "/openapi.json",
+    "/problems/",
+    "/problems/{slug}",
+];
 
 /// All routes.
 pub(crate) struct Routes(Vec<Route>);

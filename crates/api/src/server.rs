@@ -25,6 +25,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     config::ApiConfig,
+    customer_dns::{CustomerDns, Places},
+    domain_connect::DomainConnect,
     observe::observe,
     openapi::{base, openapi},
     pages, problem,
@@ -89,7 +91,10 @@ impl Api {
             listeners.push((local, listener));
         }
         let routes = Routes::of(&openapi());
-        let state = web::Data::new(State { config, store, clock, entropy, routes, operator_hash });
+        let places = Places::new(config.customer_dns_calls, config.customer_dns_calls_per_tenant);
+        let (customer_dns, domain_connect) = (None, None);
+        let state =
+            State { config, store, clock, entropy, routes, operator_hash, customer_dns, domain_connect, places };
         Ok(ApiServer { listeners, state })
     }
 }
@@ -97,10 +102,25 @@ impl Api {
 /// The API with its listeners bound.
 pub struct ApiServer {
     listeners: Vec<(SocketAddr, TcpListener)>,
-    state: web::Data<State>,
+    state: State,
 }
 
 impl ApiServer {
+    /// Takes customers' DNS credentials, and sets their records with them. Without it those operations say that they are
+    /// not offered.
+    #[must_use]
+    pub fn with_customer_dns(mut self, customer_dns: Arc<dyn CustomerDns>) -> Self {
+        self.state.customer_dns = Some(customer_dns);
+        self
+    }
+
+    /// Offers Domain Connect.
+    #[must_use]
+    pub fn with_domain_connect(mut self, domain_connect: DomainConnect) -> Self {
+        self.state.domain_connect = Some(domain_connect);
+        self
+    }
+
     /// Where it listens: with the real port where port 0 was asked for.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.listeners.iter().map(|(address, _)| *address).collect()
@@ -143,7 +163,7 @@ impl ApiServer {
     }
 
     fn build(self) -> io::Result<Server> {
-        let state = self.state;
+        let state = web::Data::new(self.state);
         let config = state.config.clone();
         let openapi = openapi();
         let mut server = HttpServer::new(move || {
@@ -156,6 +176,8 @@ impl ApiServer {
                 .into_app()
                 .service(pages::root)
                 .service(pages::docs)
+                .service(pages::domain_connect_template)
+                .service(pages::domain_connect_key)
                 .service(problem::pages::index)
                 .service(problem::pages::one)
                 .service(documentation(openapi.clone()))

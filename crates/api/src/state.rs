@@ -7,7 +7,13 @@ use mtasts_store::Store;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{config::ApiConfig, routes::Routes};
+use crate::{
+    config::ApiConfig,
+    customer_dns::{self, CustomerDns, Places},
+    domain_connect::DomainConnect,
+    problem::Problem,
+    routes::Routes,
+};
 
 /// Shared by all workers.
 pub(crate) struct State {
@@ -17,11 +23,22 @@ pub(crate) struct State {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) routes: Routes,
     pub(crate) operator_hash: [u8; 32],
+    /// None where the installation does not write into customers' zones.
+    pub(crate) customer_dns: Option<Arc<dyn CustomerDns>>,
+    /// None where the installation does not offer it.
+    pub(crate) domain_connect: Option<DomainConnect>,
+    /// For requests that call customers' DNS.
+    pub(crate) places: Places,
 }
 
 impl State {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The way to customers' DNS.
+    pub(crate) fn customer_dns(&self) -> Result<&dyn CustomerDns, Problem> {
+        self.customer_dns.as_deref().ok_or_else(customer_dns::off)
     }
 
     /// Compares hashes, in constant time: neither content nor length of the operator token shows in the time.

@@ -1,6 +1,8 @@
 //! Version 1 of the API: one file per operation, each with request, response, errors, OpenAPI and handler.
 
 pub(crate) mod api_keys;
+pub(crate) mod delegation;
+pub(crate) mod dns_credentials;
 pub(crate) mod domains;
 pub(crate) mod fields;
 pub(crate) mod policy;
@@ -28,6 +30,13 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(domains::update::update_domain)
         .service(domains::delete::delete_domain)
         .service(domains::verify::verify_domain)
+        .service(delegation::read::read_delegation)
+        .service(delegation::plan::plan_delegation)
+        .service(delegation::apply::apply_delegation)
+        .service(dns_credentials::create::create_dns_credential)
+        .service(dns_credentials::list::list_dns_credentials)
+        .service(dns_credentials::read::read_dns_credential)
+        .service(dns_credentials::delete::delete_dns_credential)
         .service(policy::read::read_policy)
         .service(policy::replace::replace_policy)
         .service(policy::patch::patch_policy)

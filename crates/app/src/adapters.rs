@@ -1,6 +1,8 @@
 //! Where the crates meet: edges, nameservers and issuers ask traits of their own, and the store answers.
 
 mod accounts;
+mod customer_dns;
+mod domain_connect;
 mod edge_feed;
 mod keys;
 mod node;
@@ -8,8 +10,10 @@ mod zone;
 
 pub(crate) use self::{
     accounts::Accounts,
+    customer_dns::CustomersDns,
+    domain_connect::ProvidersWeb,
     edge_feed::EdgeFeed,
     keys::CertificateKeys,
     node::{Node, node_id},
-    zone::{StoredZone, ZoneFollower},
+    zone::{NoZone, StoredZone, ZoneFollower},
 };

@@ -1,12 +1,15 @@
 //! The command line.
 
+mod dnssec;
+mod zones;
+
 use std::{error::Error, fs, io::Write, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use mtasts_model::{Clock, NodeId, SystemClock};
 
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, DnssecKeyKind},
     logging,
     roles::{self, RoleSet},
     startup::StartupError,
@@ -75,6 +78,11 @@ enum AdminCommand {
     },
     /// List edges and nameservers, or take one out of service that cannot do so itself
     Nodes(NodesArgs),
+    /// Keys that the service's zone is signed with by our own nameservers
+    #[command(subcommand)]
+    Dnssec(DnssecCommand),
+    /// List where the service's zones are hosted, check each, or forget one that is no longer configured
+    Zones(ZonesArgs),
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +100,45 @@ enum NodesCommand {
     Retire {
         /// Its id, as in the list
         id: NodeId,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum DnssecCommand {
+    /// Draw a key, write it to a file, sealed with the key ring, and print the parent's DS record
+    DrawKey {
+        /// What it signs
+        #[arg(long, value_enum, default_value = "csk")]
+        kind: DnssecKeyKind,
+        /// Where to write it; a file that is there is left alone
+        #[arg(long, short)]
+        output: PathBuf,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Print the DS records of the configured keys, for the parent zone
+    Ds(ConfigArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct ZonesArgs {
+    #[command(subcommand)]
+    command: Option<ZonesCommand>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum ZonesCommand {
+    /// Ask each provider whether it has the zone and takes the credential. Changes nothing
+    Check(ConfigArgs),
+    /// Forget what is known of a hosting. While it is configured anywhere it comes back, and is filled anew
+    Forget {
+        /// Its id, as in the list
+        id: String,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -122,6 +169,10 @@ enum CommandError {
     Stale(PathBuf),
     #[error("there is no node {0}")]
     NoNode(NodeId),
+    #[error("there is no hosting {0:?}")]
+    NoHosting(String),
+    #[error("{0} of the hostings cannot be used")]
+    HostingsUnusable(usize),
     #[error("cannot read {}", .path.display())]
     Read {
         path: PathBuf,
@@ -156,6 +207,17 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Admin(AdminCommand::Nodes(NodesArgs {
             command: Some(NodesCommand::Retire { id, config }), ..
         })) => retire_node(id, &config),
+        Command::Admin(AdminCommand::Dnssec(DnssecCommand::DrawKey { kind, output, config })) => {
+            dnssec::draw_key(kind, &output, &config)
+        }
+        Command::Admin(AdminCommand::Dnssec(DnssecCommand::Ds(config))) => dnssec::ds(&config),
+        Command::Admin(AdminCommand::Zones(ZonesArgs { command: None, config })) => zones::list(&config),
+        Command::Admin(AdminCommand::Zones(ZonesArgs { command: Some(ZonesCommand::Check(config)), .. })) => {
+            zones::check(&config)
+        }
+        Command::Admin(AdminCommand::Zones(ZonesArgs {
+            command: Some(ZonesCommand::Forget { id, config }), ..
+        })) => zones::forget(&id, &config),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show(&args),
         Command::Openapi(args) => openapi(&args),
@@ -180,7 +242,7 @@ fn serve(args: &ConfigArgs, roles: RoleSet) -> Outcome {
 fn migrate(args: &ConfigArgs) -> Outcome {
     let config = load(args)?;
     logging::start(&config.log)?;
-    let report = runtime()?.block_on(mtasts_store::migrate(&config.database.url))?;
+    let report = runtime()?.block_on(mtasts_store::migrate(&config.database.url, &config.service.zone()?))?;
     for name in &report.applied {
         println!("applied {name}");
     }

@@ -1,18 +1,27 @@
 //! The one configuration: a TOML file, and `MTASTS__SECTION__KEY` in the environment, which outranks it. Unknown keys
 //! are errors. `docs/CONFIGURATION.md` documents every key.
 
+mod customers;
 mod data_dir;
 mod issuer;
+mod nameserver;
 mod sections;
 mod serving;
 mod working;
+mod zones;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use ::config::{Environment, File, FileFormat};
 use serde::Deserialize;
 
+pub(crate) use self::nameserver::{DnssecKeyKind, sealed_dnssec_key};
+use self::zones::ZoneHosting;
 pub(crate) use self::{
+    customers::{CustomerDnsSection, DomainConnectSection},
     data_dir::{key_ring, operator_token},
     sections::{
         AdminConfig, ApiSection, DatabaseConfig, EdgeSection, IssuerConfig, IssuerKind, LogConfig, LogFormat,
@@ -34,10 +43,14 @@ pub(crate) struct Config {
     pub(crate) names: NamesConfig,
     pub(crate) secrets: SecretsConfig,
     pub(crate) api: ApiSection,
+    pub(crate) customer_dns: CustomerDnsSection,
+    pub(crate) domain_connect: DomainConnectSection,
     pub(crate) admin: AdminConfig,
     pub(crate) edge: EdgeSection,
     pub(crate) nameserver: NameserverSection,
     pub(crate) zone: ZoneSection,
+    /// By the operator's name for it.
+    pub(crate) zones: BTreeMap<String, ZoneHosting>,
     pub(crate) resolver: ResolverSection,
     pub(crate) issuer: IssuerConfig,
     pub(crate) worker: WorkerSection,
@@ -56,10 +69,13 @@ impl Default for Config {
             names: NamesConfig::default(),
             secrets: SecretsConfig::default(),
             api: ApiSection::default(),
+            customer_dns: CustomerDnsSection::default(),
+            domain_connect: DomainConnectSection::default(),
             admin: AdminConfig::default(),
             edge: EdgeSection::default(),
             nameserver: NameserverSection::default(),
             zone: ZoneSection::default(),
+            zones: BTreeMap::new(),
             resolver: ResolverSection::default(),
             issuer: IssuerConfig::default(),
             worker: WorkerSection::default(),
@@ -105,7 +121,7 @@ impl ConfigError {
 }
 
 /// Keys with lists, which the environment gives separated by commas.
-const LISTS: [&str; 16] = [
+const LISTS: [&str; 17] = [
     "names.allow_reserved",
     "api.listen",
     "edge.https_listen",
@@ -116,6 +132,7 @@ const LISTS: [&str; 16] = [
     "nameserver.ns_addresses",
     "nameserver.edge_addresses",
     "nameserver.caa",
+    "nameserver.rate_limit_exempt",
     "reports.rua",
     "issuer.caa_identities",
     "zone.authoritative",
@@ -130,9 +147,13 @@ fn environment() -> Environment {
     Environment::with_prefix("MTASTS").prefix_separator("__").separator("__")
 }
 
-fn is_list(variable: &str) -> bool {
+/// The key that a variable of the environment sets, if it is one with a list.
+fn list_key(variable: &str) -> Option<String> {
     let key = variable.to_ascii_lowercase().replace("__", ".");
-    key.strip_prefix("mtasts.").is_some_and(|key| LISTS.contains(&key))
+    let key = key.strip_prefix("mtasts.")?;
+    // `zones.<id>.authoritative`, whatever the id.
+    let of_a_zone = key.strip_prefix("zones.").is_some_and(|key| key.ends_with(".authoritative"));
+    (of_a_zone || LISTS.contains(&key)).then(|| key.to_owned())
 }
 
 impl Config {
@@ -152,10 +173,12 @@ impl Config {
             text.filter_map(|(key, value)| Some((key.ok()?, value.ok()?))).collect()
         });
         // Only lists are parsed. A secret of digits alone would come back as another text: 0012 as 12.
-        let (lists, texts): (Variables, Variables) = variables.into_iter().partition(|(key, _)| is_list(key));
+        let (lists, texts): (Variables, Variables) =
+            variables.into_iter().partition(|(variable, _)| list_key(variable).is_some());
+        let list_keys: Vec<_> = lists.keys().filter_map(|variable| list_key(variable)).collect();
         let mut list_source = environment().try_parsing(true).list_separator(",").source(Some(lists));
-        for key in LISTS {
-            list_source = list_source.with_list_parse_key(key);
+        for key in list_keys {
+            list_source = list_source.with_list_parse_key(&key);
         }
         let builder = builder.add_source(list_source).add_source(environment().source(Some(texts)));
         let read = builder.build().and_then(::config::Config::try_deserialize);
@@ -168,10 +191,13 @@ impl Config {
         self.names.rules();
         self.edge.config(&self.data_dir)?;
         self.nameserver.config(self)?;
+        self.check_zones()?;
         self.probe(std::sync::Arc::new(mtasts_model::SystemClock))?;
         self.worker.config(self, "check".to_owned())?;
         self.issuer.check()?;
         self.api.public_url()?;
+        self.customer_dns.cloudflare_api()?;
+        self.domain_connect.identity(self.service.zone()?.as_str())?;
         if let Err(error) = crate::logging::filter(&self.log.level) {
             return Err(ConfigError::value("log.level", error).into());
         }
@@ -216,6 +242,9 @@ mod tests {
             ("MTASTS__DATABASE__MAX_CONNECTIONS", "3"),
             ("MTASTS__ISSUER__EAB_KEY_ID", "0012"),
             ("MTASTS__EDGE__SEND_TICKETS", "true"),
+            ("MTASTS__ZONES__MAIN__PROVIDER", "rfc2136"),
+            ("MTASTS__ZONES__MAIN__AUTHORITATIVE", "192.0.2.1:53,192.0.2.2:53"),
+            ("MTASTS__ZONES__MAIN__SECRET", "0012"),
         ];
         let variables = variables.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let config = Config::read(Some(&path), Some(variables)).unwrap();
@@ -224,6 +253,7 @@ mod tests {
         assert_eq!(config.resolver.attempts, 7);
         assert_eq!(config.database.max_connections, 3);
         assert!(config.edge.send_tickets);
+        assert_eq!(config.zones["main"].authoritative.len(), 2);
         assert_eq!(config.issuer.eab_key_id.as_deref(), Some("0012"), "digits stay as they were written");
     }
 
@@ -246,6 +276,25 @@ mod tests {
             ("[nameserver]\ncaa = [\"issue\"]\n", "nameserver.caa"),
             ("[reports]\nrua = [\"mailto:a@b.example\"]\n", "reports.rua"),
             ("[log]\nlevel = \"a=b=c\"\n", "log.level"),
+            ("[zones.a]\nprovider = \"cloudflare\"\nauthoritative = [\"192.0.2.1:53\"]\n", "zones.<id>.secret"),
+            ("[zones.a]\nprovider = \"rfc2136\"\n", "zones.<id>.authoritative"),
+            (
+                "[zones.a]\nname = \"other.test\"\nprovider = \"rfc2136\"\nauthoritative = [\"192.0.2.1:53\"]\n",
+                "service.zone",
+            ),
+            ("[zones.a]\nname = \"other.test\"\n", "zones.<id>.name"),
+            ("[zones.a]\nstate = \"draining\"\n", "zones.<id>.state"),
+            ("[zones.a]\nstate = \"filling\"\n", "zones.<id>.state"),
+            (
+                "[zones.a]\nrequests_per_second = 0.0\nprovider = \"rfc2136\"\nauthoritative = [\"192.0.2.1:53\"]\n",
+                "zones.<id>.requests_per_second",
+            ),
+            (
+                "[zones.a]\nowner = \"A B\"\nprovider = \"rfc2136\"\nauthoritative = [\"192.0.2.1:53\"]\n",
+                "zones.<id>.owner",
+            ),
+            ("[[nameserver.transfers]]\nname = \"ns2\"\n", "nameserver.transfers"),
+            ("[nameserver]\nrate_limit_exempt = [\"x\"]\n", "nameserver.rate_limit_exempt"),
             ("[edge]\nproxy_protocol_from = [\"x\"]\n", "edge.proxy_protocol_from"),
         ] {
             let error = from_text(text).unwrap().verify().unwrap_err();
@@ -262,9 +311,18 @@ mod tests {
             let Some((key, _)) = line.trim_start().split_once(": ") else { continue };
             match depth {
                 4 if line.ends_with(" {") => key.clone_into(&mut section),
+                // Tables by the operator's names: their keys come below.
+                4 if key == "zones" => {}
                 4 => keys.push(key.to_owned()),
                 8 => keys.push(format!("{section}.{key}")),
                 _ => {}
+            }
+        }
+        for line in format!("{:#?}", ZoneHosting::default()).lines().filter(|line| line.starts_with("    ")) {
+            if let Some((key, _)) = line.trim_start().split_once(": ")
+                && !line.starts_with("     ")
+            {
+                keys.push(format!("zones.<id>.{key}"));
             }
         }
         keys

@@ -122,7 +122,8 @@ pub(crate) async fn run(config: Config, roles: RoleSet) -> Result<(), StartupErr
     if roles.edge {
         probes.push(edge::start(&context, &mut running).await?);
     }
-    if roles.nameserver {
+    // Alone it was asked for; with all others it is there if it has something to answer.
+    if roles.nameserver && (!roles.worker || context.config.has_embedded_zone()) {
         probes.push(nameserver::start(&context, &mut running).await?);
     }
     if roles.worker {
@@ -143,10 +144,11 @@ pub(crate) async fn run(config: Config, roles: RoleSet) -> Result<(), StartupErr
 
 /// In one process the owner's login is at hand, and waiting for the database makes start-up order irrelevant.
 async fn migrate(context: &Context) -> Result<(), StartupError> {
+    let zone = context.config.service.zone()?;
     let attempt = async {
         let mut told = false;
         loop {
-            match mtasts_store::migrate(&context.config.database.url).await {
+            match mtasts_store::migrate(&context.config.database.url, &zone).await {
                 Err(error) if error.is_unavailable() => {
                     if !told {
                         tracing::warn!(error = %causes(&error), "waiting for the database");

@@ -20,7 +20,7 @@ pub(crate) enum StartupError {
     #[error("the edge cannot start")]
     Edge(#[from] mtasts_edge::EdgeError),
     #[error("the nameserver cannot start")]
-    Nameserver(#[from] mtasts_dns::nameserver::BindError),
+    Nameserver(#[from] mtasts_nameserver::BindError),
     #[error("no resolver can be set up")]
     Resolver(#[from] mtasts_dns::ResolveError),
     #[error("no TLS client can be set up")]

@@ -36,6 +36,8 @@ pub enum Purpose {
     ProviderToken,
     /// The secret that webhooks are signed with.
     WebhookSecret,
+    /// A key that the service's zone is signed with (DNSSEC).
+    DnssecKey,
 }
 
 impl Purpose {
@@ -46,6 +48,7 @@ impl Purpose {
             Self::AcmeAccount => 2,
             Self::ProviderToken => 3,
             Self::WebhookSecret => 4,
+            Self::DnssecKey => 5,
         }
     }
 }

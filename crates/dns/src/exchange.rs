@@ -19,7 +19,7 @@ use tokio::{
 };
 
 /// What fits through nearly every path without fragments (DNS flag day 2020).
-pub(crate) const UDP_PAYLOAD: u16 = 1232;
+pub const UDP_PAYLOAD: u16 = 1232;
 
 /// Why no usable answer came.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,7 @@ const MAX_TEXT: usize = 253;
 ///
 /// Stricter than the wire: ASCII without blanks, controls, quotes and backslashes. The text is cut into labels here
 /// rather than by the zone-file parser, so that no escape, origin or IDNA rule applies to what strangers send us.
-pub(crate) fn parse(text: &str) -> Result<Name, InvalidName> {
+pub fn parse(text: &str) -> Result<Name, InvalidName> {
     let invalid = |reason| InvalidName { name: text.chars().take(80).collect(), reason };
     let bare = text.strip_suffix('.').unwrap_or(text);
     if bare.is_empty() {
@@ -38,7 +38,7 @@ pub(crate) fn parse(text: &str) -> Result<Name, InvalidName> {
 }
 
 /// Lower-case, absolute, without the trailing dot. Octets outside of printable ASCII are escaped as in a zone file.
-pub(crate) fn text(name: &Name) -> String {
+pub fn text(name: &Name) -> String {
     let mut text = name.to_ascii().to_ascii_lowercase();
     if text.ends_with('.') {
         text.pop();

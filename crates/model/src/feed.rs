@@ -151,12 +151,42 @@ pub struct ZoneChange {
     pub set: Option<RecordData>,
 }
 
-/// The types of records that the service publishes in its zone.
+/// The types of records that the service publishes in its zones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RecordType {
     /// Text (RFC 1035 §3.3.14).
     Txt,
+    /// An IPv4 address (RFC 1035 §3.4.1).
+    A,
+    /// An IPv6 address (RFC 3596 §2.1).
+    Aaaa,
+    /// Who may issue certificates (RFC 8659 §4.1).
+    Caa,
+    /// An alias (RFC 1035 §3.3.1).
+    Cname,
+}
+
+impl RecordType {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Txt, Self::A, Self::Aaaa, Self::Caa, Self::Cname];
+
+    /// Its mnemonic (RFC 1035 §3.2.2).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Txt => "TXT",
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Caa => "CAA",
+            Self::Cname => "CNAME",
+        }
+    }
+}
+
+impl std::fmt::Display for RecordType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Values of one record set.
@@ -164,6 +194,23 @@ pub enum RecordType {
 pub struct RecordData {
     /// Seconds.
     pub ttl: u32,
-    /// Each value as one unquoted text; the writer splits at 255 octets (RFC 7208 §3.3 tells how readers join).
+    /// `TXT`: each value as one unquoted text; the writer splits at 255 octets (RFC 7208 §3.3 tells how readers join).
+    /// `A`, `AAAA`: the address in its canonical form. `CAA`: `0 issue "ca.example"`. `CNAME`: the target, absolute,
+    /// lower-case, without the trailing dot.
     pub values: Vec<String>,
+}
+
+impl RecordData {
+    /// Whether both hold the same values, in any order. The TTL is not compared: hosted providers have their own.
+    pub fn same_values(&self, other: &Self) -> bool {
+        let (mut ours, mut theirs): (Vec<_>, Vec<_>) = (self.values.iter().collect(), other.values.iter().collect());
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        ours == theirs
+    }
+
+    /// The values in one line, for messages.
+    pub fn shown(&self) -> String {
+        self.values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ")
+    }
 }

@@ -97,6 +97,8 @@ ids! {
     DomainId = "dom";
     /// A credential for the REST API.
     ApiKeyId = "key";
+    /// A credential for a customer's own DNS.
+    DnsCredentialId = "dns";
     /// One immutable policy of a domain (not the `id` of the TXT record: that is [`crate::PolicyId`]).
     PolicyVersionId = "pol";
     /// A certificate of a policy host.

@@ -1,6 +1,7 @@
 //! Our side of the delegation: labels, the service's zone, and the CNAMEs that a customer sets once.
 
 mod delegation;
+mod placement;
 mod zone;
 
 use std::str::FromStr;
@@ -10,6 +11,7 @@ use data_encoding::BASE32_NOPAD;
 use crate::{clock::Entropy, name::text::text_traits};
 
 pub use delegation::{Delegation, DelegationPurpose, DelegationRecord};
+pub use placement::{NoZone, Placement};
 pub use zone::{ZoneName, ZoneNameError};
 
 /// Characters that 128 bits take in base32 (RFC 4648 §6), unpadded.

@@ -19,7 +19,9 @@ pub use causes::causes;
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 pub use condition::{Condition, ConditionKind, Status};
 pub use feed::Revision;
-pub use ids::{ApiKeyId, AuditEventId, CertificateId, DomainId, NodeId, OrderId, PolicyVersionId, TenantId};
+pub use ids::{
+    ApiKeyId, AuditEventId, CertificateId, DnsCredentialId, DomainId, NodeId, OrderId, PolicyVersionId, TenantId,
+};
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;
 pub use name::{HostName, MailDomain, NameRules};

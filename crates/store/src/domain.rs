@@ -2,8 +2,8 @@
 
 use mtasts_model::{
     Condition, ConditionKind, DomainId, Label, MailDomain, MaxAge, Mode, PolicyVersionId, ReportUri, Status, TenantId,
-    Timestamp,
-    lifecycle::{DelegationSeen, MxSeen, MxSource},
+    Timestamp, ZoneName,
+    lifecycle::{DelegationSeen, DomainZones, MxSeen, MxSource},
 };
 
 use crate::{NewVersion, PolicyVersion};
@@ -45,6 +45,8 @@ pub struct NewDomain {
     pub name: MailDomain,
     /// Drawn by the caller.
     pub label: Label,
+    /// In which of the service's zones it is at home.
+    pub zone: ZoneName,
     /// Who chooses the MX patterns.
     pub mx_source: MxSource,
     /// The policy, if the tenant gave one; None: made once the MX hosts are found.
@@ -81,6 +83,8 @@ pub struct DomainView {
     pub name: MailDomain,
     /// Our side of the delegation.
     pub label: Label,
+    /// In which of the service's zones its records stand.
+    pub zones: DomainZones,
     /// How far it has come.
     pub state: DomainState,
     /// Who chooses the MX patterns.

@@ -23,7 +23,8 @@ pub(crate) const VERSION_COLUMNS: &str = "
 /// Columns of a domain `d` and its neighbours. Sub-queries touch as many rows as one domain has.
 const COLUMNS: &str = "
     d.id, d.tenant_id, d.name, d.label, d.state, d.mx_source, d.preferred_mode, d.preferred_max_age, d.created_at,
-    d.nudged_at, d.delegation, d.mx, d.confirmed_version_id, d.report_uris, d.withdraw_requested_at,
+    d.nudged_at, d.delegation, d.mx, d.confirmed_version_id, d.report_uris, d.withdraw_requested_at, d.zone,
+    d.next_zone, d.former_zone,
     c.not_before AS c_not_before, c.not_after AS c_not_after, c.serial AS c_serial, c.issuer AS c_issuer,
     (SELECT jsonb_agg(jsonb_build_object('kind', k.kind, 'status', k.status, 'reason', k.reason,
             'message', k.message, 'since', k.since))
@@ -127,6 +128,7 @@ fn view(row: &QueryResult) -> Result<DomainView, StoreError> {
     let id: Uuid = row.try_get("", "id")?;
     let at = At { table: "domains", row: id };
     let text = |column: &str| row.try_get::<String>("", column);
+    let word = |column: &str| row.try_get::<Option<String>>("", column);
     let json = |column: &str| row.try_get::<Option<Json>>("", column);
     let time = |column: &str| row.try_get::<Option<Timestamp>>("", column);
     let version = policy_version::Model::from_query_result_optional(row, "v_")?;
@@ -141,6 +143,7 @@ fn view(row: &QueryResult) -> Result<DomainView, StoreError> {
         tenant_id: TenantId::from_uuid(row.try_get("", "tenant_id")?),
         name: at.mail_domain("name", &text("name")?)?,
         label: at.label(&text("label")?)?,
+        zones: at.zones(&text("zone")?, word("next_zone")?.as_deref(), word("former_zone")?.as_deref())?,
         state: at.state(&text("state")?)?,
         mx_source: at.mx_source(&text("mx_source")?)?,
         preferred_mode: at.mode("preferred_mode", &text("preferred_mode")?)?,

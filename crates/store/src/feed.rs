@@ -4,7 +4,7 @@ mod prune;
 
 use mtasts_model::{
     CertificateId, DomainId, Mode, PolicyVersionId, Revision, TenantId, Timestamp,
-    feed::{EdgeChange, EdgeEntry, HostContent, Page, RecordType, ZoneChange},
+    feed::{EdgeChange, EdgeEntry, HostContent, Page, ZoneChange},
     name::MailDomain,
 };
 use sea_orm::FromQueryResult;
@@ -229,13 +229,10 @@ fn zone_change(row: ZonePageRow) -> Result<Option<ZoneChange>, StoreError> {
     let (Some(name), Some(record_type), Some(revision)) = (row.name, row.record_type, row.revision) else {
         return Ok(None);
     };
-    if record_type != zone::type_word(RecordType::Txt) {
-        return Err(StoreError::unreadable(TABLE, "type", name, Unfit::Word(record_type)));
-    }
     Ok(Some(ZoneChange {
         revision: number(TABLE, "revision", &name, revision)?,
         set: zone::set(&name, row.ttl, row.record_values)?,
-        record_type: RecordType::Txt,
+        record_type: zone::record_type(&name, &record_type)?,
         name,
     }))
 }

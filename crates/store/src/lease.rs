@@ -122,9 +122,16 @@ impl Store {
     }
 
     /// All that the planner looks at, as of one moment. [`StoreError::Fenced`] when the lease is lost. An edge is in
-    /// service until `edge_grace` after its lease.
-    pub async fn facts(&self, lease: &Lease, now: Timestamp, edge_grace: TimeDelta) -> Result<DomainFacts, StoreError> {
-        facts::read(self.db(), lease, now, edge_grace).await
+    /// service until `edge_grace` after its lease. `hostings` are those that must have the domain's records before they
+    /// count as written.
+    pub async fn facts(
+        &self,
+        lease: &Lease,
+        now: Timestamp,
+        edge_grace: TimeDelta,
+        hostings: &[String],
+    ) -> Result<DomainFacts, StoreError> {
+        facts::read(self.db(), lease, now, edge_grace, hostings).await
     }
 
     /// Begins to record an outcome. [`StoreError::Fenced`] when the lease is lost.

@@ -5,6 +5,7 @@ mod observations;
 mod orders;
 mod publication;
 mod settling;
+mod zones;
 
 use std::collections::BTreeSet;
 

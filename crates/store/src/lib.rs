@@ -5,12 +5,14 @@ mod audit;
 mod budget;
 mod config;
 mod der;
+mod dns_credential;
 mod domain;
 mod domain_rows;
 mod entity;
 mod error;
 mod feed;
 mod host;
+mod hosting;
 mod idempotency;
 mod lease;
 mod lease_tx;
@@ -32,8 +34,15 @@ mod zone;
 pub use audit::{Actor, ActorKind, AuditEvent};
 pub use budget::{BucketEmpty, TokenBucket};
 pub use config::{Role, StoreConfig};
+pub use dns_credential::{
+    CustomerProvider, DNS_CREDENTIALS_PER_TENANT, DnsCredential, NewDnsCredential, SealedDnsCredential, ServerAddress,
+    ServerAddressError, TsigAlgorithm, TsigKeyName, TsigKeyNameError,
+};
 pub use domain::{CertificateSummary, DomainFilter, DomainState, DomainView, NewDomain};
 pub use error::StoreError;
+pub use hosting::{
+    DueWrite, HostingLease, HostingProblem, HostingView, HostingWork, WantedSet, WriteKey, WriteOutcome, WriteResult,
+};
 pub use idempotency::Idempotency;
 pub use lease::{DomainSettings, Lease, Shares};
 pub use lease_tx::{HostTaken, LeaseTx};

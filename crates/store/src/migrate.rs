@@ -1,16 +1,19 @@
 //! Bringing the database to the schema of this version.
 
+use mtasts_model::ZoneName;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::StoreError;
+use crate::{StoreError, sql};
 
 /// The migrations, in order. Each runs in a transaction of its own. There is no way back but a later migration.
-const MIGRATIONS: [SqlFile; 3] = [
+const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0001_roles", sql: include_str!("../../../migrations/0001_roles.sql") },
     SqlFile { name: "0002_tables", sql: include_str!("../../../migrations/0002_tables.sql") },
     SqlFile { name: "0003_security", sql: include_str!("../../../migrations/0003_security.sql") },
+    SqlFile { name: "0004_zones", sql: include_str!("../../../migrations/0004_zones.sql") },
+    SqlFile { name: "0005_dns_credentials", sql: include_str!("../../../migrations/0005_dns_credentials.sql") },
 ];
 
 /// What a migration did.
@@ -28,7 +31,8 @@ pub fn newest_migration() -> &'static str {
 }
 
 /// Applies what is missing, as the owner of the database. Runs that come at the same time wait for each other.
-pub async fn migrate(owner_url: &SecretString) -> Result<MigrationReport, StoreError> {
+/// `service_zone` is where domains of before there were several zones are at home.
+pub async fn migrate(owner_url: &SecretString, service_zone: &ZoneName) -> Result<MigrationReport, StoreError> {
     let url = owner_url.expose_secret();
     // The parser's error may repeat a piece of the URL, password and all.
     url.parse::<sqlx::postgres::PgConnectOptions>().map_err(|_| StoreError::BadUrl { what: "database" })?;
@@ -38,7 +42,7 @@ pub async fn migrate(owner_url: &SecretString) -> Result<MigrationReport, StoreE
         url.application_name("mtasts migrate").options([("lock_timeout", "60s"), ("statement_timeout", "0")])
     });
     let db = Database::connect(options).await?;
-    let outcome = migrate_alone(&db).await;
+    let outcome = migrate_alone(&db, service_zone).await;
     let closed = db.close().await;
     let report = outcome?;
     closed?;
@@ -46,8 +50,10 @@ pub async fn migrate(owner_url: &SecretString) -> Result<MigrationReport, StoreE
 }
 
 /// Under a lock that ends with the session.
-async fn migrate_alone(db: &DatabaseConnection) -> Result<MigrationReport, StoreError> {
+async fn migrate_alone(db: &DatabaseConnection, service_zone: &ZoneName) -> Result<MigrationReport, StoreError> {
     db.execute_unprepared("SELECT pg_advisory_lock(1836344435, 0)").await?;
+    let setting = "SELECT set_config('mtasts.service_zone', $1, false)";
+    sql::row(db, setting, vec![service_zone.as_str().into()]).await?;
     let pending = Migrator::get_pending_migrations(db).await?;
     let applied = pending.iter().map(|migration| migration.name().to_owned()).collect();
     Migrator::up(db, None).await?;
@@ -61,7 +67,7 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        MIGRATIONS.into_iter().map(|file| Box::new(file) as Box<dyn MigrationTrait>).collect()
+        MIGRATIONS.iter().map(|file| Box::new(*file) as Box<dyn MigrationTrait>).collect()
     }
 }
 

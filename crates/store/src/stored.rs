@@ -3,7 +3,7 @@
 use mtasts_model::{
     CertificateId, Label, MailDomain, MaxAge, Mode, OrderId, Policy, PolicyVersionId, ReportUri, Revision, TenantId,
     ids::{ApiKeyId, AuditEventId},
-    lifecycle::{MxSource, OrderState},
+    lifecycle::{DomainZones, MxSource, OrderState},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -89,6 +89,15 @@ impl At {
         self.parse("label", text)
     }
 
+    /// The columns `zone`, `next_zone` and `former_zone`.
+    pub(crate) fn zones(self, home: &str, next: Option<&str>, former: Option<&str>) -> Result<DomainZones, StoreError> {
+        Ok(DomainZones {
+            home: self.parse("zone", home)?,
+            next: next.map(|zone| self.parse("next_zone", zone)).transpose()?,
+            former: former.map(|zone| self.parse("former_zone", zone)).transpose()?,
+        })
+    }
+
     pub(crate) fn mode(self, column: &'static str, text: &str) -> Result<Mode, StoreError> {
         self.parse(column, text)
     }
@@ -127,6 +136,11 @@ impl At {
             other => return Err(self.unreadable("state", UnknownWord(other.to_owned()))),
         })
     }
+}
+
+/// For a jsonb column.
+pub(crate) fn zone_names(zones: &DomainZones) -> Value {
+    zones.all().map(|zone| Value::from(zone.as_str())).collect()
 }
 
 pub(crate) fn mx_source_word(source: MxSource) -> &'static str {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mtasts_model::{
-    Revision, Timestamp,
+    DomainId, Revision, Timestamp, ZoneName,
     feed::{RecordData, RecordType},
 };
 
@@ -19,6 +19,8 @@ use crate::{
 /// One record set as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZoneWrite {
+    /// In which of the service's zones.
+    pub zone: ZoneName,
     /// Owner name, absolute, lower-case, without the trailing dot.
     pub name: String,
     /// Its type.
@@ -53,7 +55,7 @@ impl Store {
                 if let Some(before) = unchanged(&tx, write).await? {
                     before
                 } else {
-                    put(&tx, write, revision, now).await?;
+                    put(&tx, write, None, revision, now).await?;
                     nudges.insert(Channel::Zone);
                     revision
                 }
@@ -91,16 +93,9 @@ pub(crate) fn set(name: &str, ttl: Option<i64>, values: Option<Json>) -> Result<
     }))
 }
 
-/// The word in the column.
-pub(crate) fn type_word(record_type: RecordType) -> &'static str {
-    match record_type {
-        RecordType::Txt => "TXT",
-    }
-}
-
 async fn read(db: &impl ConnectionTrait, name: &str, record_type: RecordType) -> Result<Option<ZoneRow>, StoreError> {
     let sql = "SELECT revision, ttl, record_values FROM zone_records WHERE name = $1 AND type = $2";
-    sql::one(db, sql, vec![name.into(), type_word(record_type).into()]).await
+    sql::one(db, sql, vec![name.into(), record_type.as_str().into()]).await
 }
 
 /// The revision since which the record set is as it is to be; None when it is not.
@@ -111,29 +106,41 @@ async fn unchanged(db: &impl ConnectionTrait, write: &ZoneWrite) -> Result<Optio
     };
     let revision = u64::try_from(row.revision)
         .map_err(|error| StoreError::unreadable("zone_records", "revision", &write.name, error))?;
-    Ok((row.set(&write.name)? == write.set).then_some(Revision::new(revision)))
+    let same = match (row.set(&write.name)?, &write.set) {
+        // A set has no order.
+        (Some(found), Some(wanted)) => found.ttl == wanted.ttl && found.same_values(wanted),
+        (None, None) => true,
+        _ => false,
+    };
+    Ok(same.then_some(Revision::new(revision)))
 }
 
-async fn draw_revision(db: &impl ConnectionTrait) -> Result<Revision, StoreError> {
+/// Draws the next revision, and holds the feed until the transaction ends.
+pub(crate) async fn draw_revision(db: &impl ConnectionTrait) -> Result<Revision, StoreError> {
     let row = sql::row(db, "SELECT next_zone_revision() AS revision", vec![]).await?;
     let number: i64 = row.ok_or(StoreError::NotFound)?.try_get("", "revision")?;
     At { table: "zone_records", row: Uuid::nil() }.revision("revision", number)
 }
 
-async fn put(
+/// Writes a set at a drawn revision.
+pub(crate) async fn put(
     db: &impl ConnectionTrait,
     write: &ZoneWrite,
+    domain: Option<DomainId>,
     revision: Revision,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO zone_records (name, type, revision, changed_at, ttl, record_values)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        ON CONFLICT (name, type) DO UPDATE SET revision = excluded.revision, changed_at = excluded.changed_at,
-            ttl = excluded.ttl, record_values = excluded.record_values";
+    let sql = "INSERT INTO zone_records (name, type, zone, domain_id, revision, changed_at, ttl, record_values)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (name, type) DO UPDATE SET zone = excluded.zone, domain_id = excluded.domain_id,
+            revision = excluded.revision, changed_at = excluded.changed_at, ttl = excluded.ttl,
+            record_values = excluded.record_values";
     let values = write.set.as_ref().map(|set| to_json(&set.values)).transpose()?;
     let values = vec![
         write.name.as_str().into(),
-        type_word(write.record_type).into(),
+        write.record_type.as_str().into(),
+        write.zone.as_str().into(),
+        domain.map(DomainId::as_uuid).into(),
         revision_column(revision).into(),
         now.into(),
         write.set.as_ref().map(|set| i64::from(set.ttl)).into(),
@@ -142,3 +149,20 @@ async fn put(
     sql::execute(db, sql, values).await?;
     Ok(())
 }
+
+/// Whether there ever was such a set, so that its absence needs a tombstone.
+pub(crate) async fn is_known(db: &impl ConnectionTrait, write: &ZoneWrite) -> Result<bool, StoreError> {
+    Ok(read(db, &write.name, write.record_type).await?.is_some())
+}
+
+/// The type that a word in the column stands for.
+pub(crate) fn record_type(name: &str, word: &str) -> Result<RecordType, StoreError> {
+    RecordType::ALL
+        .into_iter()
+        .find(|known| known.as_str() == word)
+        .ok_or_else(|| StoreError::unreadable("zone_records", "type", name, UnknownType(word.to_owned())))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("unknown type of record {0:?}")]
+struct UnknownType(String);

@@ -6,18 +6,24 @@
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when a test's surroundings fail it")]
 
 mod bind;
+mod cloudflare;
 mod database;
+mod knot;
 mod pebble;
 mod ports;
+mod powerdns;
 mod process;
 mod redis;
 mod scripts;
 mod wait;
 
 pub use bind::Bind;
+pub use cloudflare::{Calls, CloudflareRecord, FakeCloudflare, Fault, SeenRequest};
 pub use database::TestDatabase;
+pub use knot::Knot;
 pub use pebble::{Pebble, PebbleOptions};
 pub use ports::free_port;
+pub use powerdns::PowerDns;
 pub use process::{Process, Signal};
 pub use redis::Redis;
 pub use wait::{wait_for, wait_until};

@@ -4,15 +4,13 @@ use std::{str::FromStr, time::Duration};
 
 use chrono::TimeDelta;
 use mtasts_certs::ChallengeKind;
-use mtasts_model::{Label, ReportUri, ZoneName};
+use mtasts_model::{Label, ReportUri};
 
 /// How a worker works. All workers of a service should be told the same, but for the name.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// Who holds a lease: unique among the running workers.
     pub name: String,
-    /// The service's zone.
-    pub zone: ZoneName,
     /// How long a domain stays with a worker that has gone silent. A living worker lengthens its leases in time.
     pub lease: TimeDelta,
     /// The longest that one step may take.
@@ -42,11 +40,10 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// Defaults for a service of its own zone.
-    pub fn new(name: impl Into<String>, zone: ZoneName) -> Self {
+    /// Defaults.
+    pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            zone,
             lease: TimeDelta::seconds(30),
             step_deadline: Duration::from_mins(3),
             batch: 32,

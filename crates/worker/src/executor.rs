@@ -9,12 +9,11 @@ mod order;
 mod records;
 mod serving;
 
-use mtasts_dns::RecordChange;
 use mtasts_model::{
     Timestamp,
     lifecycle::{DomainFacts, Step},
 };
-use mtasts_store::Lease;
+use mtasts_store::{Lease, ZoneWrite};
 
 use crate::{
     WorkerConfig, WorkerDeps,
@@ -53,17 +52,21 @@ impl Context<'_> {
             Step::WriteRecords { version } => self.write_records(version).await,
             Step::ConfirmRecords { version } => self.confirm_records(version).await,
             Step::RemoveRecords => self.remove_records().await,
+            Step::EnterZone => self.enter_zone(),
+            Step::LeaveZone => self.leave_zone().await,
             Step::Finish => Ok(Finding::Finished),
         }
     }
 
-    /// Writes into the zone. The lease is asked for just before: a worker that was frozen past its end must not put an
-    /// old id over what another has written since.
-    async fn apply(&self, changes: &[RecordChange]) -> Result<(), StepError> {
-        let now = self.now();
-        answered(self.deps.store.extend_lease(self.lease, now + self.config.lease, now)).await?;
-        let applied = self.deps.provider.apply(changes).await;
-        Ok(applied.map_err(|error| records::provider_failed(&error, self.now()))?)
+    /// Says what the zones are to hold. Under the lease's token: a worker that was frozen past its end cannot put an old
+    /// id over what another has wanted since.
+    async fn want(&self, writes: &[ZoneWrite]) -> Result<(), StepError> {
+        let wanted = async {
+            let mut tx = self.deps.store.lease_tx(self.lease, self.now()).await?;
+            tx.want_records(writes).await?;
+            tx.commit().await
+        };
+        Ok(answered(wanted).await?)
     }
 
     fn now(&self) -> Timestamp {

@@ -15,6 +15,8 @@ mod places;
 mod record;
 mod session;
 mod worker;
+mod zones;
 
 pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerConfig};
 pub use worker::{Worker, WorkerDeps};
+pub use zones::{CaaPolicy, Hosting, Infrastructure, Zones};

@@ -1,9 +1,9 @@
 //! What a step brings about, as data: recorded afterwards in one transaction under the lease.
 
 use mtasts_model::{
-    CertificateId, OrderId, PolicyVersionId, ReportUri, Timestamp,
+    CertificateId, OrderId, PolicyVersionId, ReportUri, Timestamp, ZoneName,
     feed::Challenge,
-    lifecycle::{DelegationSeen, MxSeen},
+    lifecycle::{DelegationSeen, DomainZones, MxSeen},
 };
 use mtasts_store::{NewCertificate, NewVersion, StoreError};
 
@@ -81,6 +81,8 @@ pub(crate) enum Finding {
     },
     RecordsWritten {
         version: PolicyVersionId,
+        /// To which zones.
+        zones: DomainZones,
     },
     /// With the tenant's report addresses that were in them.
     RecordsConfirmed {
@@ -88,6 +90,12 @@ pub(crate) enum Finding {
         report_uris: Vec<ReportUri>,
     },
     RecordsRemoved,
+    ZoneEntered {
+        zone: ZoneName,
+    },
+    ZoneLeft {
+        zone: ZoneName,
+    },
     Finished,
 }
 

@@ -118,9 +118,11 @@ async fn apply(tx: &mut LeaseTx, finding: &Finding) -> Result<(), StoreError> {
         }
         Finding::Served { version } => tx.version_served(*version).await,
         Finding::Verified { version } => tx.version_verified(*version).await,
-        Finding::RecordsWritten { version } => tx.records_written(*version).await,
+        Finding::RecordsWritten { version, zones } => tx.records_written(*version, zones).await,
         Finding::RecordsConfirmed { version, report_uris } => tx.records_confirmed(*version, report_uris).await,
         Finding::RecordsRemoved => tx.records_removed().await,
+        Finding::ZoneEntered { zone } => tx.zone_entered(zone).await,
+        Finding::ZoneLeft { zone } => tx.zone_left(zone).await,
         Finding::Finished => tx.finished().await,
     }
 }

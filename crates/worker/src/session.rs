@@ -152,7 +152,7 @@ impl Session {
     }
 
     async fn facts(&self, now: Timestamp) -> Result<DomainFacts, StoreError> {
-        answered(self.deps.store.facts(&self.lease, now, self.config.edge_grace)).await
+        answered(self.deps.store.facts(&self.lease, now, self.config.edge_grace, &self.deps.zones.gates())).await
     }
 
     async fn step(

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mtasts_certs::{Issuer, KeyRing};
-use mtasts_dns::{Resolver, ZoneProvider};
+use mtasts_dns::Resolver;
 use mtasts_model::{Clock, Entropy};
 use mtasts_probe::{MxProber, PolicyFetcher};
 use mtasts_store::{Channel, Lease, NudgeReceiver, Store};
@@ -15,6 +15,7 @@ use crate::{
     claim::{Backoff, Claimed, claim},
     places::{Place, Places},
     session::{End, Session},
+    zones::{Writer, Zones},
 };
 
 /// What a worker works with.
@@ -23,8 +24,8 @@ pub struct WorkerDeps {
     pub store: Store,
     /// For looks at customers' DNS. It must not cache for long.
     pub resolver: Resolver,
-    /// Where the service's zone is kept.
-    pub provider: Arc<dyn ZoneProvider>,
+    /// Where the service's zones are hosted.
+    pub zones: Zones,
     /// The CA.
     pub issuer: Arc<dyn Issuer>,
     /// Seals the certificates' keys.
@@ -58,6 +59,7 @@ impl Worker {
         let places = Places::new(self.config.concurrency, self.config.probe_concurrency);
         let mut sessions = JoinSet::new();
         let mut backoff = Backoff::new(self.config.poll);
+        let mut writers = self.writers(&stop);
         while !stop.is_cancelled() {
             let pause = match claim(&self.deps, &self.config, &places).await {
                 Ok(claimed) => {
@@ -73,6 +75,18 @@ impl Worker {
         while let Some(ended) = sessions.join_next().await {
             note_end(ended, &mut backoff);
         }
+        while writers.join_next().await.is_some() {}
+    }
+
+    /// A task for each hosting. Most wait: one worker at a time writes to a hosting.
+    fn writers(&self, stop: &CancellationToken) -> JoinSet<()> {
+        let mut writers = JoinSet::new();
+        for hosting in &self.deps.zones.hostings {
+            let (config, deps) = (Arc::clone(&self.config), Arc::clone(&self.deps));
+            let writer = Writer { config, deps, hosting: hosting.clone() };
+            writers.spawn(writer.run(stop.clone()));
+        }
+        writers
     }
 
     fn begin(&self, claimed: Claimed, places: &Arc<Places>, sessions: &mut JoinSet<End>, stop: &CancellationToken) {

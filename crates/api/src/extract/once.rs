@@ -145,6 +145,16 @@ impl<'a> Once<'a> {
         Self { key, body_hash, now }
     }
 
+    /// The answer of the first time, if there was one: for operations that call the outside before they have anything to
+    /// write, as no transaction is held over such a call. What comes after it must bear being done twice.
+    pub(crate) async fn peek(&self, mut tx: TenantTx) -> Result<Option<Answer>, Problem> {
+        let Some(key) = self.key.as_deref() else { return Ok(None) };
+        let answer = self.first_answer(&mut tx, key).await?;
+        // Not dropped: a rollback in the background would hold the key's lock when `run` asks for it.
+        tx.commit().await?;
+        Ok(answer)
+    }
+
     /// Runs `carry_out` and commits, with the answer in the same transaction; or gives the answer of the first time.
     /// A problem is not kept: it had no effect, and the repeated request is judged afresh.
     pub(crate) async fn run(
@@ -157,21 +167,26 @@ impl<'a> Once<'a> {
             tx.commit().await?;
             return Ok(answer);
         };
+        if let Some(answer) = self.first_answer(&mut tx, key).await? {
+            return Ok(answer);
+        }
+        let answer = carry_out(&mut tx).await?;
+        let kept = serde_json::to_vec(&answer).map_err(Problem::internal)?;
+        tx.finish_idempotent(key, answer.status.as_u16(), &kept).await?;
+        tx.commit().await?;
+        Ok(answer)
+    }
+
+    async fn first_answer(&self, tx: &mut TenantTx, key: &str) -> Result<Option<Answer>, Problem> {
         let hash =
             Sha256::new().chain_update(&self.key.target).chain_update([0]).chain_update(self.body_hash).finalize();
         match tx.begin_idempotent(key, &hash.into(), self.now).await? {
-            Idempotency::Fresh => {
-                let answer = carry_out(&mut tx).await?;
-                let kept = serde_json::to_vec(&answer).map_err(Problem::internal)?;
-                tx.finish_idempotent(key, answer.status.as_u16(), &kept).await?;
-                tx.commit().await?;
-                Ok(answer)
-            }
+            Idempotency::Fresh => Ok(None),
             Idempotency::Replay { status, body } => {
                 let mut answer: Answer = serde_json::from_slice(&body).map_err(Problem::internal)?;
                 answer.status = StatusCode::from_u16(status).map_err(Problem::internal)?;
                 answer.replayed = true;
-                Ok(answer)
+                Ok(Some(answer))
             }
             Idempotency::Conflict => Err(Problem::new(
                 ProblemKind::IdempotencyKeyReused,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
-use mtasts_model::{ApiKeyId, DomainId, PolicyVersionId, TenantId, ids::IdError};
+use mtasts_model::{ApiKeyId, DnsCredentialId, DomainId, PolicyVersionId, TenantId, ids::IdError};
 
 use crate::{observe::Subject, problem::Problem};
 
@@ -40,6 +40,10 @@ impl InPath for DomainId {
 
 impl InPath for ApiKeyId {
     const PARAMETER: &'static str = "key_id";
+}
+
+impl InPath for DnsCredentialId {
+    const PARAMETER: &'static str = "dns_credential_id";
 }
 
 impl InPath for PolicyVersionId {

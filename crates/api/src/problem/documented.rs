@@ -44,6 +44,16 @@ pub(crate) mod groups {
         ProblemKind::PolicyChanged,
         ProblemKind::PreconditionFailed,
     ];
+    /// Operations that ask a customer's DNS provider.
+    pub(crate) const CUSTOMER_DNS: &[ProblemKind] = &[
+        ProblemKind::DnsCredentialRefused,
+        ProblemKind::DnsServerUnusable,
+        ProblemKind::CustomerDnsOff,
+        ProblemKind::DnsProviderUnavailable,
+        ProblemKind::DnsCallsBusy,
+    ];
+    /// Operations on a domain's delegation by a credential.
+    pub(crate) const DELEGATION: &[ProblemKind] = &[ProblemKind::DnsZoneNotCovered, ProblemKind::DomainWithdrawing];
 }
 
 /// One answer per status, with an example for each kind.
@@ -118,6 +128,19 @@ fn example(kind: ProblemKind) -> serde_json::Value {
         ProblemKind::PreconditionFailed => {
             ("The current policy version is another one", json!({"current": "pol_0190c3a0b1c27d3e8f4051627384950a"}))
         }
+        ProblemKind::DelegationChanged | ProblemKind::DelegationRefused => (
+            "1 of 3 names has other records; `records` shows them, and nothing was written",
+            json!({"records": [{
+                "purpose": "policy-host",
+                "type": "CNAME",
+                "name": "mta-sts.example.com",
+                "target": "4xk7n2d3e5pzk7qn2wq4lq3m6y.edge.sts.example.net",
+                "ttl": 3600,
+                "action": "refuse",
+                "standing": [{"type": "A", "value": "192.0.2.7"}],
+                "message": "A 192.0.2.7 stands here: remove it, or keep this name as it is",
+            }]}),
+        ),
         ProblemKind::BodyTooLarge => ("The body may have 65536 octets", json!({"limit": 65_536})),
         other => (other.title(), json!({})),
     };

@@ -33,6 +33,12 @@ pub enum ProblemKind {
     PolicyChanged,
     /// The first request with this key is not done.
     IdempotencyInFlight,
+    /// What stands in the customer's zone is not what the plan was made from.
+    DelegationChanged,
+    /// Other records stand where the CNAMEs are to be.
+    DelegationRefused,
+    /// The tenant has as many DNS credentials as it may.
+    DnsCredentialQuota,
     /// `If-Match` does not match.
     PreconditionFailed,
     /// The body is too long.
@@ -43,19 +49,31 @@ pub enum ProblemKind {
     InvalidFields,
     /// The key was used with another body.
     IdempotencyKeyReused,
+    /// The customer's DNS provider refuses the credential.
+    DnsCredentialRefused,
+    /// The credential does not open the domain's zone.
+    DnsZoneNotCovered,
+    /// The customer's name server has no address that may be asked.
+    DnsServerUnusable,
     /// Refused by the HTTP layer.
     BadRequest,
     /// A fault of ours.
     Internal,
+    /// This installation does not write into customers' zones.
+    CustomerDnsOff,
     /// Postgres is away.
     StoreUnavailable,
+    /// The customer's DNS provider is away.
+    DnsProviderUnavailable,
+    /// Too many calls to customers' DNS providers at this moment.
+    DnsCallsBusy,
     /// Not done in time.
     DeadlineExceeded,
 }
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 32] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -71,13 +89,22 @@ impl ProblemKind {
         Self::DomainWithdrawing,
         Self::PolicyChanged,
         Self::IdempotencyInFlight,
+        Self::DelegationChanged,
+        Self::DelegationRefused,
+        Self::DnsCredentialQuota,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::InvalidFields,
         Self::IdempotencyKeyReused,
+        Self::DnsCredentialRefused,
+        Self::DnsZoneNotCovered,
+        Self::DnsServerUnusable,
         Self::Internal,
+        Self::CustomerDnsOff,
         Self::StoreUnavailable,
+        Self::DnsProviderUnavailable,
+        Self::DnsCallsBusy,
         Self::DeadlineExceeded,
     ];
 
@@ -98,14 +125,23 @@ impl ProblemKind {
             Self::DomainWithdrawing => "domain-withdrawing",
             Self::PolicyChanged => "policy-changed",
             Self::IdempotencyInFlight => "idempotency-in-flight",
+            Self::DelegationChanged => "delegation-changed",
+            Self::DelegationRefused => "delegation-refused",
+            Self::DnsCredentialQuota => "dns-credential-quota",
             Self::PreconditionFailed => "precondition-failed",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::InvalidFields => "invalid-fields",
             Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::DnsCredentialRefused => "dns-credential-refused",
+            Self::DnsZoneNotCovered => "dns-zone-not-covered",
+            Self::DnsServerUnusable => "dns-server-unusable",
             Self::BadRequest => "bad-request",
             Self::Internal => "internal",
+            Self::CustomerDnsOff => "customer-dns-off",
             Self::StoreUnavailable => "store-unavailable",
+            Self::DnsProviderUnavailable => "dns-provider-unavailable",
+            Self::DnsCallsBusy => "dns-calls-busy",
             Self::DeadlineExceeded => "deadline-exceeded",
         }
     }
@@ -123,13 +159,23 @@ impl ProblemKind {
             | Self::EnforceNotProven
             | Self::DomainWithdrawing
             | Self::PolicyChanged
+            | Self::DelegationChanged
+            | Self::DelegationRefused
+            | Self::DnsCredentialQuota
             | Self::IdempotencyInFlight => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::InvalidFields | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidFields
+            | Self::IdempotencyKeyReused
+            | Self::DnsCredentialRefused
+            | Self::DnsZoneNotCovered
+            | Self::DnsServerUnusable => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::StoreUnavailable | Self::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::CustomerDnsOff => StatusCode::NOT_IMPLEMENTED,
+            Self::StoreUnavailable | Self::DnsProviderUnavailable | Self::DnsCallsBusy | Self::DeadlineExceeded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -150,14 +196,23 @@ impl ProblemKind {
             Self::DomainWithdrawing => "The domain is being withdrawn",
             Self::PolicyChanged => "The policy was changed in between",
             Self::IdempotencyInFlight => "The first request with this key is still running",
+            Self::DelegationChanged => "The zone was changed since the plan was made",
+            Self::DelegationRefused => "Other records stand in the way",
+            Self::DnsCredentialQuota => "No further DNS credential is possible",
             Self::PreconditionFailed => "The policy is not the expected version",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "This media type is not read here",
             Self::InvalidFields => "A field is not valid",
             Self::IdempotencyKeyReused => "The idempotency key was used for another request",
+            Self::DnsCredentialRefused => "The DNS provider refuses the credential",
+            Self::DnsZoneNotCovered => "The credential does not open this domain's zone",
+            Self::DnsServerUnusable => "The name server cannot be used",
             Self::BadRequest => "The request cannot be understood",
             Self::Internal => "Something failed on our side",
+            Self::CustomerDnsOff => "This service does not write into customers' zones",
             Self::StoreUnavailable => "The service cannot reach its store",
+            Self::DnsProviderUnavailable => "The DNS provider does not answer",
+            Self::DnsCallsBusy => "Too many calls to DNS providers are under way",
             Self::DeadlineExceeded => "The request took too long",
         }
     }
@@ -217,6 +272,19 @@ impl ProblemKind {
                 "A request with the same `Idempotency-Key` is being processed. Repeat it after `Retry-After` seconds \
                  to get its answer."
             }
+            Self::DelegationChanged => {
+                "Since the plan was made somebody changed what stands at the names of the CNAMEs. Nothing was written. \
+                 `records` tells what stands there now: make a new plan, look at it, and apply that."
+            }
+            Self::DelegationRefused => {
+                "At one or more of the names something else stands: `records` shows what. We never overwrite or remove \
+                 records of yours, and nothing was written. Remove what stands there, or change it to the CNAME \
+                 yourself, and make a new plan."
+            }
+            Self::DnsCredentialQuota => {
+                "A tenant may keep 100 DNS credentials. Delete those that are no longer needed; one credential serves \
+                 all domains of its zone."
+            }
             Self::PreconditionFailed => {
                 "`If-Match` names another version than the current one, whose id is in `current`. Read the policy, \
                  decide again, and send its `ETag`."
@@ -232,10 +300,36 @@ impl ProblemKind {
                 "The `Idempotency-Key` was used within the last 24 hours for a request with another path or body. Draw \
                  a new key for each new request, and repeat a key only with the very same request."
             }
+            Self::DnsCredentialRefused => {
+                "Your DNS provider does not accept the credential: it is mistyped, expired, revoked, or lacks a right. \
+                 `detail` tells what the provider said. Cloudflare: make a token with the rights `Zone: Read` and \
+                 `DNS: Edit` for the one zone. RFC 2136: compare name, algorithm and secret of the key with the \
+                 server's, and the clocks. Nothing was changed."
+            }
+            Self::DnsServerUnusable => {
+                "The name server of the credential does not exist, or has no public address: private, loopback, \
+                 link-local and embedded addresses are never connected to. Correct the server. Nothing was changed."
+            }
+            Self::DnsZoneNotCovered => {
+                "The credential is valid, but the zone that holds the domain is not among those that it opens. Use a \
+                 credential of that zone. Nothing was changed."
+            }
             Self::BadRequest => "The request was refused before it reached an operation.",
             Self::Internal => {
                 "The fault is ours. It is in our log under `request_id`. A repeated request with the same \
                  `Idempotency-Key` is safe."
+            }
+            Self::CustomerDnsOff => {
+                "The operator of this service has not switched on that it writes into the zones of customers. Set the \
+                 records yourself: `GET /v1/domains/{domain_id}/delegation` has them as a zone file and for Terraform."
+            }
+            Self::DnsProviderUnavailable => {
+                "Your DNS provider or name server could not be reached, was too slow, limits our requests, or failed. \
+                 Nothing was changed; repeat the request after `Retry-After` seconds."
+            }
+            Self::DnsCallsBusy => {
+                "Only a few calls to DNS providers run at the same time, per tenant and in all, so that a slow name \
+                 server holds up nobody else. Nothing was changed; repeat the request after `Retry-After` seconds."
             }
             Self::StoreUnavailable => {
                 "The database does not answer at the moment. Policies are served on. Repeat the request after \

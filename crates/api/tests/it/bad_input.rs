@@ -11,6 +11,7 @@ fn reach(operation: &crate::spec::Operation, tenant: &Tenant<'_>, domain: &str) 
         "domain_id" => domain.to_owned(),
         "version_id" => "pol_00000000000070008000000000000000".to_owned(),
         "key_id" => "key_00000000000070008000000000000000".to_owned(),
+        "dns_credential_id" => "dns_00000000000070008000000000000000".to_owned(),
         other => panic!("a new path parameter: {other}"),
     });
     let token = if operation.scheme() == "operator_token" { OPERATOR_TOKEN.to_owned() } else { tenant.key.clone() };
@@ -59,7 +60,7 @@ async fn every_operation_with_a_body_refuses_what_is_no_such_body() {
         let coded = call().header("Content-Encoding", "gzip").json(&example).send().await;
         coded.is_problem(415, "unsupported-media-type");
     }
-    assert_eq!(covered, 9, "every operation with a body was tried");
+    assert_eq!(covered, 12, "every operation with a body was tried");
 }
 
 #[tokio::test]

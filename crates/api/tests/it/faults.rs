@@ -73,6 +73,7 @@ async fn while_postgres_is_away_every_operation_answers_503_and_then_works_again
             "tenant_id" => tenant.id.clone(),
             "domain_id" => "dom_00000000000070008000000000000000".to_owned(),
             "version_id" => "pol_00000000000070008000000000000000".to_owned(),
+            "dns_credential_id" => "dns_00000000000070008000000000000000".to_owned(),
             _ => "key_00000000000070008000000000000000".to_owned(),
         });
         let token = if operation.scheme() == "operator_token" { OPERATOR_TOKEN } else { &tenant.key };

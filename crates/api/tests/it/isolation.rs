@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::service::{OPERATOR_TOKEN, Service};
+use crate::{
+    scripted::Reply,
+    service::{OPERATOR_TOKEN, Service},
+};
 
 const NOBODY: &str = "00000000000070008000000000000000";
 
@@ -14,17 +17,22 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
     let (owner, stranger) = (service.tenant("owner").await, service.tenant("stranger").await);
     let (path, domain) = owner.domain(json!({"name": "owned.test", "mx": ["mx.owned.test"]})).await;
     let version = owner.get(&format!("{path}/policy")).await.body["id"].as_str().unwrap().to_owned();
+    service.dns.expect("check cloudflare - token-of-the-owner", Reply::Done);
+    let body = json!({"name": "ours", "provider": {"type": "cloudflare", "token": "token-of-the-owner"}});
+    let credential = owner.send("POST", "/v1/dns-credentials", body).await.body["id"].as_str().unwrap().to_owned();
     let before = owner.get(&path).await.body;
     let foreign = |name: &str| match name {
         "domain_id" => domain.clone(),
         "version_id" => version.clone(),
         "key_id" => owner.key_id.clone(),
+        "dns_credential_id" => credential.clone(),
         other => panic!("a new path parameter: {other}; say here what a foreign one looks like"),
     };
     let never = |name: &str| match name {
         "domain_id" => format!("dom_{NOBODY}"),
         "version_id" => format!("pol_{NOBODY}"),
         "key_id" => format!("key_{NOBODY}"),
+        "dns_credential_id" => format!("dns_{NOBODY}"),
         other => panic!("a new path parameter: {other}"),
     };
     let mut covered = 0;
@@ -49,9 +57,10 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         assert_eq!(names(&foreign), names(&never), "{at}: the headers differ");
         covered += 1;
     }
-    assert!(covered >= 12, "only {covered} operations were covered");
+    assert!(covered >= 17, "only {covered} operations were covered");
     assert_eq!(owner.get(&path).await.body, before, "the owner's domain is untouched");
     assert_eq!(owner.get("/v1/tenant").await.status, 200, "the owner's key still works");
+    assert_eq!(owner.get(&format!("/v1/dns-credentials/{credential}")).await.status, 200, "and its DNS credential");
     assert_eq!(stranger.get("/v1/domains").await.body["data"], json!([]));
 }
 
@@ -77,6 +86,7 @@ async fn every_operation_asks_for_a_credential_of_its_kind() {
             "domain_id" => format!("dom_{NOBODY}"),
             "version_id" => format!("pol_{NOBODY}"),
             "key_id" => format!("key_{NOBODY}"),
+            "dns_credential_id" => format!("dns_{NOBODY}"),
             other => panic!("a new path parameter: {other}"),
         });
         let call = || {

@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that lacks something may panic anywhere")]
 
 mod bad_input;
+mod delegation;
+mod dns_credentials;
 mod domains;
 mod faults;
+mod hcl;
 mod idempotency;
 mod isolation;
 mod observed;
 mod policy;
+mod scripted;
 mod service;
 mod spec;
 mod tenancy;

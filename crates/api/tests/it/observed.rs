@@ -9,7 +9,11 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::service::{OPERATOR_TOKEN, Service};
+use crate::{
+    dns_credentials::{unauthorized, unavailable},
+    scripted::Reply,
+    service::{OPERATOR_TOKEN, Service},
+};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -46,6 +50,18 @@ async fn log_and_metrics_name_the_request_and_never_a_secret() {
     let wrong = format!("{}x", tenant.key);
     service.call("GET", &path).token(&wrong).send().await.is_problem(401, "unauthenticated");
     tenant.call("GET", &path).header("X-Request-Id", "find-me").send().await;
+    let token = "canary-of-a-dns-token";
+    let body = json!({"name": "ours", "provider": {"type": "cloudflare", "token": token}});
+    let check = format!("check cloudflare - {token}");
+    for error in [unavailable(), unauthorized()] {
+        service.dns.expect(check.clone(), Reply::Fail(error));
+        tenant.send("POST", "/v1/dns-credentials", body.clone()).await;
+    }
+    service.dns.expect(check, Reply::Done);
+    let made = tenant.send("POST", "/v1/dns-credentials", body).await;
+    service.dns.expect(format!("open a.test cloudflare - {token}"), Reply::Fail(unavailable()));
+    let plan = json!({"dns_credential_id": made.body["id"]});
+    tenant.send("POST", &format!("{path}/delegation:plan"), plan).await.is_problem(503, "dns-provider-unavailable");
     service.call("BREW", "/v1/nothing").send().await.is_problem(404, "no-such-route");
 
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
@@ -56,7 +72,8 @@ async fn log_and_metrics_name_the_request_and_never_a_secret() {
         .expect("the access log has the request");
     assert_eq!((&line["fields"]["tenant_id"], &line["fields"]["domain_id"]), (&json!(tenant.id), &json!(id)));
     assert_eq!((&line["fields"]["status"], &line["span"]["route"]), (&json!(200), &json!("/v1/domains/{domain_id}")));
-    for secret in [OPERATOR_TOKEN, &tenant.key, tenant.key.split('_').nth(2).unwrap()] {
+    assert!(text.contains("connection refused"), "the log tells what the caller is not told");
+    for secret in [OPERATOR_TOKEN, &tenant.key, tenant.key.split('_').nth(2).unwrap(), token] {
         assert!(!text.contains(secret), "a credential is in the log");
     }
 

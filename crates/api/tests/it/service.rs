@@ -10,9 +10,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use mtasts_api::{Api, ApiConfig};
+use mtasts_api::{Api, ApiConfig, ApiServer};
 use mtasts_model::{
     Clock, Condition, DomainId, HostName, MaxAge, Mode, MxPattern, NameRules, Policy, PolicyId, PolicyVersionId,
+    ZoneName,
     clock::{ManualClock, SystemEntropy},
     lifecycle::{MxFailure, MxHostSeen, MxSeen},
 };
@@ -21,7 +22,7 @@ use mtasts_testkit::TestDatabase;
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::spec::Spec;
+use crate::{scripted::ScriptedDns, spec::Spec};
 
 pub(crate) const OPERATOR_TOKEN: &str = "operator-token-of-the-tests";
 
@@ -31,6 +32,8 @@ pub(crate) struct Service {
     pub(crate) address: String,
     pub(crate) spec: Arc<Spec>,
     pub(crate) database: TestDatabase,
+    /// The customers' DNS.
+    pub(crate) dns: Arc<ScriptedDns>,
     client: Client<HttpConnector, Full<Bytes>>,
     worker: Store,
     stop: Option<oneshot::Sender<()>>,
@@ -66,13 +69,26 @@ impl Service {
         configure: impl FnOnce(&mut ApiConfig),
         reach: impl FnOnce(String) -> String,
     ) -> Self {
+        let dns = ScriptedDns::new();
+        let wired = Arc::clone(&dns);
+        let mut service = Self::start_wired(configure, reach, |server| server.with_customer_dns(wired)).await;
+        service.dns = dns;
+        service
+    }
+
+    /// With other ways to the outside.
+    pub(crate) async fn start_wired(
+        configure: impl FnOnce(&mut ApiConfig),
+        reach: impl FnOnce(String) -> String,
+        wire: impl FnOnce(ApiServer) -> ApiServer,
+    ) -> Self {
         let database = TestDatabase::create().await;
-        migrate(&database.url().into()).await.expect("migrations apply");
+        let zone: ZoneName = "sts.example.net".parse().unwrap();
+        migrate(&database.url().into(), &zone).await.expect("migrations apply");
         let clock = ManualClock::default();
         let store = store(&reach(database.url()), Role::Api).await;
         let worker = store_of_worker(&database).await;
         let listen = vec!["127.0.0.1:0".parse().unwrap()];
-        let zone = "sts.example.net".parse().unwrap();
         let public_url = "https://api.example.net".parse().unwrap();
         let mut config = ApiConfig::new(listen, zone, OPERATOR_TOKEN.into(), public_url);
         config.name_rules = NameRules::allowing(["test"]);
@@ -80,6 +96,7 @@ impl Service {
         config.drain_deadline = Duration::from_secs(1);
         configure(&mut config);
         let server = Api::bind(config, store, Arc::new(clock.clone()), Arc::new(SystemEntropy)).expect("binds");
+        let server = wire(server);
         let address = server.local_addrs()[0].to_string();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move {
@@ -91,6 +108,7 @@ impl Service {
             address,
             spec: Arc::new(Spec::load()),
             database,
+            dns: ScriptedDns::new(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             worker,
             stop: Some(stop),

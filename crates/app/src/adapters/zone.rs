@@ -3,24 +3,42 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mtasts_dns::{
-    ProviderError, RecordChange,
-    nameserver::{FeedError, ZoneFeed},
-    providers::ZoneStore,
-};
+use mtasts_dns::{ProviderError, RecordChange, providers::ZoneStore};
 use mtasts_model::{
-    Clock, Revision,
+    Clock, Revision, ZoneName,
     feed::{Page, RecordData, RecordType, ZoneChange},
 };
+use mtasts_nameserver::{FeedError, ZoneFeed};
 use mtasts_store::{Channel, NudgeReceiver, Store, StoreError, ZoneWrite};
 use tokio::sync::Mutex;
 
 use super::Node;
 
-/// What the worker writes to.
+/// What the worker writes the zone's own records to. Those of domains go to the store under their leases.
 pub(crate) struct StoredZone {
-    pub(crate) store: Store,
-    pub(crate) clock: Arc<dyn Clock>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    zone: ZoneName,
+}
+
+impl StoredZone {
+    pub(crate) fn new(store: &Store, clock: &Arc<dyn Clock>, zone: ZoneName) -> Self {
+        Self { store: store.clone(), clock: Arc::clone(clock), zone }
+    }
+}
+
+/// Stands for the store where a configuration is only looked at.
+pub(crate) struct NoZone;
+
+#[async_trait]
+impl ZoneStore for NoZone {
+    async fn read(&self, _: &str, _: RecordType) -> Result<Option<RecordData>, ProviderError> {
+        Ok(None)
+    }
+
+    async fn apply(&self, _: &[RecordChange]) -> Result<(), ProviderError> {
+        Err(ProviderError::Refused { reason: "the configuration is only being checked".to_owned() })
+    }
 }
 
 fn provider_error(error: StoreError) -> ProviderError {
@@ -41,6 +59,7 @@ impl ZoneStore for StoredZone {
         let writes: Vec<_> = changes
             .iter()
             .map(|change| ZoneWrite {
+                zone: self.zone.clone(),
                 name: change.name.clone(),
                 record_type: change.record_type,
                 set: change.set.clone(),

@@ -19,7 +19,10 @@ pub(crate) fn key_ring(config: &Config, may_draw: bool, entropy: &dyn Entropy) -
     let secrets = &config.secrets;
     let text = match configured("secrets.key_ring", secrets.key_ring.as_ref(), secrets.key_ring_file.as_deref())? {
         Some(text) => text,
-        None if may_draw => kept(&config.data_dir.join("key-ring"), || KeyRing::generate(entropy).1)?,
+        // A command beside `mtasts all` finds what that has drawn.
+        None if may_draw || config.data_dir.join("key-ring").exists() => {
+            kept(&config.data_dir.join("key-ring"), || KeyRing::generate(entropy).1)?
+        }
         None => {
             let problem = "every role needs the same key ring: set secrets.key_ring or secrets.key_ring_file; \
                            `mtasts admin generate-key` draws one";
@@ -63,7 +66,7 @@ fn draw_token(entropy: &dyn Entropy) -> SecretString {
     token.into()
 }
 
-fn configured(
+pub(super) fn configured(
     key: &'static str,
     value: Option<&SecretString>,
     file: Option<&Path>,

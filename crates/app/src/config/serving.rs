@@ -7,14 +7,15 @@ use std::{
     time::Duration,
 };
 
-use mtasts_dns::{
-    NameserverConfig,
-    nameserver::{CaaValue, NameServer, StaticRecord, Ttls},
-};
 use mtasts_edge::{EdgeConfig, Network, ProxyProtocol};
+use mtasts_nameserver::{CaaValue, NameServer, NameserverConfig, RateLimit, StaticRecord, TransferLimits, Ttls};
 use serde::Deserialize;
 
-use super::{Config, ConfigError, sections::loopback};
+use super::{
+    Config, ConfigError,
+    nameserver::{DnssecKeyConfig, DnssecParent, TransferConfig},
+    sections::loopback,
+};
 
 /// `[edge]`
 #[derive(Debug, Clone, Deserialize)]
@@ -135,6 +136,25 @@ pub(crate) struct NameserverSection {
     /// None: `nameserver.redb` in the data folder.
     pub(crate) replica_file: Option<PathBuf>,
     pub(crate) records: Vec<RecordConfig>,
+    /// Secondaries that may transfer the zone.
+    pub(crate) transfers: Vec<TransferConfig>,
+    pub(crate) transfers_at_once: usize,
+    /// The least epoch of the SOA's serial: raised after a restore of the database.
+    pub(crate) serial_epoch: u32,
+    /// Whether answers over UDP are limited by client network.
+    pub(crate) rate_limit: bool,
+    pub(crate) rate_limit_answers_per_second: u32,
+    pub(crate) rate_limit_nxdomains_per_second: u32,
+    pub(crate) rate_limit_errors_per_second: u32,
+    /// Each n-th limited answer is truncated instead of dropped.
+    pub(crate) rate_limit_slip: u32,
+    /// Networks that are never limited, besides loopback.
+    pub(crate) rate_limit_exempt: Vec<String>,
+    /// Keys that the zone is signed with; empty: it is not signed.
+    pub(crate) dnssec_keys: Vec<DnssecKeyConfig>,
+    pub(crate) dnssec_validity_days: u16,
+    /// What the parent is told by CDS and CDNSKEY.
+    pub(crate) dnssec_parent: DnssecParent,
 }
 
 /// `[[nameserver.records]]`: a record of the operator's own.
@@ -150,7 +170,7 @@ pub(crate) struct RecordConfig {
 
 impl Default for NameserverSection {
     fn default() -> Self {
-        let ttl = Ttls::default();
+        let (ttl, limits) = (Ttls::default(), RateLimit::default());
         Self {
             listen: vec![loopback(5300)],
             ns: Vec::new(),
@@ -163,6 +183,18 @@ impl Default for NameserverSection {
             negative_ttl_seconds: ttl.negative,
             replica_file: None,
             records: Vec::new(),
+            transfers: Vec::new(),
+            transfers_at_once: TransferLimits::default().at_once,
+            serial_epoch: 0,
+            rate_limit: true,
+            rate_limit_answers_per_second: limits.answers_per_second,
+            rate_limit_nxdomains_per_second: limits.nxdomains_per_second,
+            rate_limit_errors_per_second: limits.errors_per_second,
+            rate_limit_slip: limits.slip,
+            rate_limit_exempt: Vec::new(),
+            dnssec_keys: Vec::new(),
+            dnssec_validity_days: 7,
+            dnssec_parent: DnssecParent::Publish,
         }
     }
 }
@@ -183,6 +215,10 @@ impl NameserverSection {
         made.ttl =
             Ttls { zone: self.zone_ttl_seconds, edge: self.edge_ttl_seconds, negative: self.negative_ttl_seconds };
         made.static_records = self.records.iter().map(RecordConfig::record).collect();
+        made.transfers = self.transfer_peers()?;
+        made.transfer_limits = self.transfer_limits()?;
+        made.rate_limit = self.rate_limits()?;
+        made.serial_epoch = self.serial_epoch;
         made.replica_path = Some(self.replica_file.clone().unwrap_or_else(|| config.data_dir.join("nameserver.redb")));
         Ok(made)
     }
@@ -217,7 +253,7 @@ impl RecordConfig {
     }
 }
 
-fn parse_caa(text: &str) -> Result<CaaValue, ConfigError> {
+pub(super) fn parse_caa(text: &str) -> Result<CaaValue, ConfigError> {
     let mut parts = text.splitn(3, ' ');
     let flags = parts.next().and_then(|flags| flags.parse().ok());
     match (flags, parts.next(), parts.next()) {

@@ -28,6 +28,8 @@ pub(crate) struct WorkerSection {
     pub(crate) tenant_orders_per_hour: u32,
     /// TTL of the published TXT records.
     pub(crate) record_ttl_seconds: u32,
+    /// How often each zone is compared with what it should hold.
+    pub(crate) sweep_seconds: u64,
 }
 
 impl Default for WorkerSection {
@@ -40,6 +42,7 @@ impl Default for WorkerSection {
             tenant_orders_burst: 200,
             tenant_orders_per_hour: 50,
             record_ttl_seconds: 300,
+            sweep_seconds: 600,
         }
     }
 }
@@ -50,7 +53,7 @@ impl WorkerSection {
         if self.concurrency == 0 || self.tenant_orders_burst == 0 || self.tenant_orders_per_hour == 0 {
             return Err(ConfigError::value("worker", "concurrency and the tenants' budgets must be above 0"));
         }
-        let mut made = WorkerConfig::new(name, config.service.zone()?);
+        let mut made = WorkerConfig::new(name);
         made.lease = TimeDelta::seconds(self.lease_seconds.into());
         made.concurrency = self.concurrency;
         made.probe_concurrency = self.probe_concurrency.unwrap_or(self.concurrency / 4).max(1);

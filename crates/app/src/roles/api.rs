@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use mtasts_api::{Api, ApiConfig};
+use mtasts_api::{Api, ApiConfig, ApiServer, DomainConnect};
+use mtasts_certs::KeyRing;
+use mtasts_dns::Resolver;
 use mtasts_store::Role;
 
 use super::{Context, Running, connect};
 use crate::{
+    adapters::{CustomersDns, ProvidersWeb},
     admin::{Probe, RoleReadiness},
-    config::operator_token,
+    config::{key_ring, operator_token},
     startup::{StartupError, causes},
 };
 
@@ -19,7 +22,9 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let public_url = config.api.public_url()?;
     let mut api = ApiConfig::new(config.api.listen.clone(), config.service.zone()?, token, public_url);
     api.name_rules = config.names.rules();
+    api.placement = config.placement()?;
     let server = Api::bind(api, store, Arc::clone(&context.clock), Arc::clone(&context.entropy))?;
+    let server = with_customers_side(server, context)?;
     tracing::info!(listen = ?server.local_addrs(), docs = %format_args!("{}docs/", config.api.public_url()?), "the API answers");
     let stop = context.stop.clone();
     running.spawn(async move {
@@ -30,4 +35,39 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     });
     // Without its database the API answers 503 with Retry-After, which says more than a refused connection.
     Ok(Box::new(|| RoleReadiness { role: "api", ready: true, notes: Vec::new() }))
+}
+
+/// The ways to the customers' DNS and to DNS providers.
+fn with_customers_side(server: ApiServer, context: &Context) -> Result<ApiServer, StartupError> {
+    let config = &context.config;
+    let resolver = Resolver::new(config.resolver.config())?;
+    let probe = config.probe(Arc::clone(&context.clock))?;
+    let server = match ring(context)? {
+        Some(key_ring) => server.with_customer_dns(Arc::new(CustomersDns {
+            key_ring,
+            resolver: resolver.clone(),
+            clock: Arc::clone(&context.clock),
+            cloudflare_api: config.customer_dns.cloudflare_api()?,
+            allow_private_addresses: probe.allow_private_addresses,
+        })),
+        None => server,
+    };
+    Ok(match config.domain_connect.identity(config.service.zone()?.as_str())? {
+        Some(identity) => {
+            let web = Arc::new(ProvidersWeb::new(&probe, resolver)?);
+            server.with_domain_connect(DomainConnect { identity: Arc::new(identity), web })
+        }
+        None => server,
+    })
+}
+
+/// The keys that customers' credentials are sealed with; None where tenants cannot hand any over.
+fn ring(context: &Context) -> Result<Option<KeyRing>, StartupError> {
+    let (config, secrets) = (&context.config, &context.config.secrets);
+    let has_ring = context.may_draw_secrets || secrets.key_ring.is_some() || secrets.key_ring_file.is_some();
+    if !config.customer_dns.enabled.unwrap_or(has_ring) {
+        tracing::info!("tenants cannot hand over credentials for their own DNS: customer_dns.enabled is not set");
+        return Ok(None);
+    }
+    key_ring(config, context.may_draw_secrets, &*context.entropy).map(Some)
 }

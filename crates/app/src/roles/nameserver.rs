@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use mtasts_dns::Nameserver;
+use mtasts_nameserver::Nameserver;
 use mtasts_store::{NodeKind, Role};
 
 use super::{Context, Running, connect};
 use crate::{
     adapters::{Node, ZoneFollower, node_id},
     admin::{Probe, RoleReadiness},
+    config::key_ring,
     startup::StartupError,
 };
 
 pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Probe, StartupError> {
     let config = &context.config;
-    let nameserver = config.nameserver.config(config)?;
+    let mut nameserver = config.nameserver.config(config)?;
+    let ring = || key_ring(config, context.may_draw_secrets, &*context.entropy);
+    nameserver.dnssec = config.nameserver.dnssec(ring)?;
     let id = node_id(&config.data_dir.join("nameserver-node-id"), &*context.clock, &*context.entropy)?;
     let store = connect(config, Role::Edge).await?;
     let name = nameserver.listen.first().map(ToString::to_string).unwrap_or_default();
@@ -22,7 +25,8 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let feed = Arc::new(ZoneFollower::new(Arc::clone(&node)));
     let zone = nameserver.zone.clone();
     let entropy = Arc::clone(&context.entropy);
-    let server = Arc::new(Nameserver::bind(nameserver, feed, entropy, context.stop.clone()).await?);
+    let server =
+        Arc::new(Nameserver::bind(nameserver, feed, entropy, Arc::clone(&context.clock), context.stop.clone()).await?);
     tracing::info!(node = %id, %zone, listen = ?server.addresses(), "the nameserver answers");
     let probed = Arc::clone(&server);
     running.spawn(async move {

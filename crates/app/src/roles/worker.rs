@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use mtasts_dns::{Resolver, providers::Embedded};
+use mtasts_dns::{Resolver, providers::ZoneStore};
 use mtasts_model::{Clock, NodeId};
 use mtasts_probe::{MxProber, PolicyFetcher};
 use mtasts_store::{Role, Store};
@@ -31,7 +31,6 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     // Unique among running workers, and new at each start: a lease of an earlier run is not ours.
     let name = format!("worker-{}", NodeId::draw(clock.now(), &*entropy));
     let worker_config = config.worker.config(config, name)?;
-    let zone = worker_config.zone.clone();
     let accounts_store = store.clone();
     let accounts_clock = Arc::clone(&clock);
     let accounts = move |issuer| -> Arc<dyn mtasts_certs::AccountStore> {
@@ -40,14 +39,14 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let issuer = config.issuer.issuer(config, accounts, ring.clone(), Arc::clone(&clock), Arc::clone(&entropy))?;
     let resolver = Resolver::new(config.resolver.config())?;
     let probe = config.probe(Arc::clone(&clock))?;
-    let stored = StoredZone { store: store.clone(), clock: Arc::clone(&clock) };
-    let provider = Embedded::new(zone, Arc::new(stored), config.zone.authoritative(config)?);
+    let stored: Arc<dyn ZoneStore> = Arc::new(StoredZone::new(&store, &clock, config.service.zone()?));
+    let zones = config.zones(&stored, &clock)?;
     let deps = WorkerDeps {
         store: store.clone(),
         policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone())?,
         mx_prober: MxProber::new(probe, resolver.clone())?,
         resolver,
-        provider: Arc::new(provider),
+        zones,
         issuer,
         key_ring: ring,
         clock,

@@ -5,6 +5,7 @@
 mod command_line;
 mod embedded;
 mod gate;
+mod hosted;
 mod kill;
 mod main_job;
 mod outage;

@@ -52,11 +52,16 @@ pub(crate) fn clean(command: &mut Command) {
 
 impl Service {
     pub(crate) async fn new() -> Self {
+        Self::with_zone_at(free_port()).await
+    }
+
+    /// The service's zone is answered at this port of loopback.
+    pub(crate) async fn with_zone_at(nameserver: u16) -> Self {
         let database = TestDatabase::create().await;
         let url: url::Url = database.url().parse().unwrap();
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, url.port().unwrap_or(5432)));
         let gate = Gate::before(server).await;
-        let ports = Ports { api: free_port(), https: free_port(), http: free_port(), nameserver: free_port() };
+        let ports = Ports { api: free_port(), https: free_port(), http: free_port(), nameserver };
         let bind = Bind::start(&[CUSTOMER], &[("sts.test", ports.nameserver)]).await;
         let mx = ["add customer.test 1 MX 10 mail.customer.test", "add mail.customer.test 1 A 127.0.0.1"];
         bind.update(CUSTOMER, &mx).await;
@@ -133,6 +138,12 @@ impl Service {
             root = root.display(),
         );
         fs::write(self.config(), text).unwrap();
+    }
+
+    /// Adds to the configuration.
+    pub(crate) fn configure(&self, text: &str) {
+        let before = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), format!("{before}\n{text}\n")).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

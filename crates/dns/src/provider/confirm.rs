@@ -1,6 +1,6 @@
 //! Reading a record set back from every server that answers for the zone.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::net::SocketAddr;
 
 use futures_util::future::join_all;
 use mtasts_model::feed::{RecordData, RecordType};
@@ -62,9 +62,7 @@ pub async fn confirm(
 
 fn agrees(answer: &Lookup<RecordData>, expected: Option<&RecordData>) -> bool {
     match (answer, expected) {
-        (Lookup::Found(found), Some(expected)) => {
-            found.values.iter().collect::<BTreeSet<_>>() == expected.values.iter().collect()
-        }
+        (Lookup::Found(found), Some(expected)) => found.same_values(expected),
         (Lookup::NoData | Lookup::NxDomain, None) => true,
         _ => false,
     }

@@ -1,17 +1,25 @@
-//! Writing into the service's own zone, wherever it is hosted.
+//! Writing into a zone of the service, wherever it is hosted.
 
 mod confirm;
+mod error;
+mod marker;
+mod pace;
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use mtasts_model::{
     ZoneName,
     feed::{RecordData, RecordType},
 };
 
-pub use self::confirm::{ConfirmError, Confirmation, confirm};
-use crate::name::{self, InvalidName};
+pub use self::{
+    confirm::{ConfirmError, Confirmation, confirm},
+    error::{BoxError, ProviderError, check_name},
+    marker::{Marker, marked_name},
+    pace::Pace,
+};
 
 /// The wanted state of one record set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,80 +30,117 @@ pub struct RecordChange {
     pub record_type: RecordType,
     /// All values that the set shall have; `None` removes the set.
     pub set: Option<RecordData>,
+    /// What is known of earlier writes.
+    pub known: Known,
 }
 
-/// Where the service's zone is kept. Record sets are read and replaced whole.
+/// What the caller knows of earlier writes of a record set to the same provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// It was never handed over, so it can be created without a look at what is there: the labels are 128 random bits.
+    Never,
+    /// It was handed over, and may or may not have arrived: what is there must be looked at first.
+    Perhaps,
+    /// It arrived, and this is the provider's own reference to it (see [`Applied`]).
+    At(String),
+}
+
+/// A record set that is as it was wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// What the provider calls it, where it needs that for a change. To be handed back as [`Known::At`].
+    pub reference: Option<String>,
+}
+
+/// One record set as the provider holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Owner name, absolute, lower-case, without the trailing dot.
+    pub name: String,
+    /// Its type.
+    pub record_type: RecordType,
+    /// TTL and values. Hosted providers may have TTLs of their own.
+    pub data: RecordData,
+    /// Whose it is.
+    pub mark: Mark,
+    /// The provider's own reference, as in [`Applied`].
+    pub reference: Option<String>,
+}
+
+/// Whether a record set carries our marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// It does: this installation wrote it.
+    Ours,
+    /// It does not: it is never changed or removed.
+    NotOurs,
+    /// A listing does not tell; [`ZoneProvider::read`] does.
+    Unread,
+}
+
+/// Where a zone of the service is kept. Record sets are read and replaced whole; what this installation did not write
+/// (see [`Marker`]) is never changed or removed.
 #[async_trait]
 pub trait ZoneProvider: Send + Sync {
     /// The zone that this writes to.
     fn zone(&self) -> &ZoneName;
 
-    /// The record set as the provider holds it (not as servers answer: that is [`confirm`]).
-    async fn read(&self, name: &str, record_type: RecordType) -> Result<Option<RecordData>, ProviderError>;
+    /// A stable word for metrics and logs, such as `rfc2136`.
+    fn kind(&self) -> &'static str;
 
-    /// Brings all named sets into the wanted state. Idempotent: a repetition, also after an error that left a part
-    /// done, ends in the same state. Sets that are not named stay as they are.
-    async fn apply(&self, changes: &[RecordChange]) -> Result<(), ProviderError>;
+    /// The most changes that one [`Self::apply`] takes.
+    fn batch_size(&self) -> usize;
+
+    /// Whether what the store wants gets there by its own feed, so that nobody has to hand it over.
+    fn follows_feed(&self) -> bool {
+        false
+    }
+
+    /// Whether the zone is there and the credential is good for it. Changes nothing.
+    async fn check(&self) -> Result<(), ProviderError>;
+
+    /// The record set as the provider holds it (not as servers answer: that is [`confirm`]). Its mark is never
+    /// [`Mark::Unread`].
+    async fn read(&self, name: &str, record_type: RecordType) -> Result<Option<Observed>, ProviderError>;
+
+    /// Brings all named sets into the wanted state; sets that are not named stay as they are. Idempotent: a repetition,
+    /// also after an error that left a part done, ends in the same state, and what is right already is not written
+    /// again.
+    ///
+    /// The outcomes are in the order of the changes. An error for the whole says that nothing is known of any of them:
+    /// repeat it with [`Known::Perhaps`].
+    async fn apply(&self, changes: &[RecordChange]) -> Result<Vec<Result<Applied, ProviderError>>, ProviderError>;
+
+    /// All record sets of the types that the service writes, in any order, page by page: never the whole zone in
+    /// memory. Markers that are records of their own are not among them.
+    fn list(&self) -> BoxStream<'_, Result<Observed, ProviderError>>;
 
     /// The servers that answer for the zone, for reading back.
     fn authoritative(&self) -> Vec<SocketAddr>;
 }
 
-/// The cause of an error, as its library tells it.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// A customer's own zone, in which the service sets the delegation's CNAMEs with a token that the customer gave.
+#[async_trait]
+pub trait CustomerZone: Send + Sync {
+    /// The zone's name, without the trailing dot.
+    fn zone(&self) -> &str;
 
-/// Why a provider did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ProviderError {
-    /// It cannot be reached, timed out, or has a fault of its own. The change may have happened.
-    #[error("the DNS provider is unavailable")]
-    Unavailable {
-        /// When the provider asks to be asked again.
-        retry_after: Option<Duration>,
-        /// What happened.
-        #[source]
-        source: BoxError,
-    },
-    /// Too many requests.
-    #[error("the DNS provider limits our requests")]
-    RateLimited {
-        /// When the provider asks to be asked again.
-        retry_after: Option<Duration>,
-    },
-    /// The credential is missing, wrong, revoked, or not for this zone.
-    #[error("the DNS provider refuses our credential")]
-    Unauthorized,
-    /// The name does not end in the provider's zone.
-    #[error("{name} is not in the zone {zone}")]
-    NameOutsideZone {
-        /// The name.
-        name: String,
-        /// The provider's zone.
-        zone: ZoneName,
-    },
-    /// The name cannot be published.
-    #[error(transparent)]
-    InvalidName(#[from] InvalidName),
-    /// Something that is not ours stands in the way, such as a CNAME at the name.
-    #[error("{name} cannot be written: {reason}")]
-    Conflict {
-        /// The name.
-        name: String,
-        /// What stands there.
-        reason: String,
-    },
-    /// Anything else; to repeat it does not help.
-    #[error("the DNS provider failed")]
-    Other(#[source] BoxError),
+    /// Everything that stands at these names, whatever its type.
+    async fn standing(&self, names: &[String]) -> Result<Vec<StandingRecord>, ProviderError>;
+
+    /// Creates one CNAME. [`ProviderError::Conflict`] if anything stands there by now; nothing is ever overwritten.
+    async fn create_cname(&self, name: &str, target: &str, ttl: u32) -> Result<(), ProviderError>;
 }
 
-/// Checks a name before it goes to a provider: inside of the zone, lower-case, and fit for the wire.
-pub(crate) fn check_name(name: &str, zone: &ZoneName) -> Result<(), ProviderError> {
-    name::parse(name)?;
-    if name.ends_with('.') || name.bytes().any(|b| b.is_ascii_uppercase()) {
-        let name = name.chars().take(80).collect();
-        return Err(InvalidName { name, reason: "it is not lower-case, or has a trailing dot" }.into());
-    }
-    let inside = name.strip_suffix(zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    if inside { Ok(()) } else { Err(ProviderError::NameOutsideZone { name: name.to_owned(), zone: zone.clone() }) }
+/// One record in a customer's zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingRecord {
+    /// Owner name, absolute, lower-case, without the trailing dot.
+    pub name: String,
+    /// Such as `CNAME`.
+    pub record_type: String,
+    /// As in a zone file; a CNAME's target is absolute, lower-case, without the trailing dot.
+    pub value: String,
+    /// Seconds.
+    pub ttl: u32,
 }

@@ -1,14 +1,19 @@
 //! The zone in our own store, answered by the embedded nameserver.
+//!
+//! What is wanted is what is published: the store's record sets reach the nameservers by their feed. There is nobody
+//! else who could write, so there is no marker, and nothing is left to be done by [`ZoneProvider::apply`] but to see
+//! that the store holds what was wanted.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, stream, stream::BoxStream};
 use mtasts_model::{
     ZoneName,
     feed::{RecordData, RecordType},
 };
 
-use crate::provider::{ProviderError, RecordChange, ZoneProvider, check_name};
+use crate::provider::{Applied, Mark, Observed, ProviderError, RecordChange, ZoneProvider, check_name};
 
 /// The store behind the nameservers' feed. All changes of one call take effect together.
 #[async_trait]
@@ -41,19 +46,41 @@ impl ZoneProvider for Embedded {
         &self.zone
     }
 
-    async fn read(&self, name: &str, record_type: RecordType) -> Result<Option<RecordData>, ProviderError> {
-        check_name(name, &self.zone)?;
-        self.store.read(name, record_type).await
+    fn kind(&self) -> &'static str {
+        "embedded"
     }
 
-    async fn apply(&self, changes: &[RecordChange]) -> Result<(), ProviderError> {
-        for change in changes {
-            check_name(&change.name, &self.zone)?;
+    fn batch_size(&self) -> usize {
+        1000
+    }
+
+    fn follows_feed(&self) -> bool {
+        true
+    }
+
+    async fn check(&self) -> Result<(), ProviderError> {
+        self.store.read(self.zone.as_str(), RecordType::Txt).await.map(drop)
+    }
+
+    async fn read(&self, name: &str, record_type: RecordType) -> Result<Option<Observed>, ProviderError> {
+        check_name(name, &self.zone)?;
+        let found = self.store.read(name, record_type).await?;
+        Ok(found.map(|data| Observed { name: name.to_owned(), record_type, data, mark: Mark::Ours, reference: None }))
+    }
+
+    async fn apply(&self, changes: &[RecordChange]) -> Result<Vec<Result<Applied, ProviderError>>, ProviderError> {
+        let checked: Vec<_> = changes.iter().map(|change| check_name(&change.name, &self.zone)).collect();
+        let usable: Vec<_> =
+            changes.iter().zip(&checked).filter(|(_, check)| check.is_ok()).map(|(change, _)| change.clone()).collect();
+        if !usable.is_empty() {
+            self.store.apply(&usable).await?;
         }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.store.apply(changes).await
+        Ok(checked.into_iter().map(|check| check.map(|()| Applied::default())).collect())
+    }
+
+    /// Nothing: nobody but the store itself could have changed anything.
+    fn list(&self) -> BoxStream<'_, Result<Observed, ProviderError>> {
+        stream::empty().boxed()
     }
 
     fn authoritative(&self) -> Vec<SocketAddr> {

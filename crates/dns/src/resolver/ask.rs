@@ -11,7 +11,7 @@ use mtasts_model::feed::RecordData;
 use super::{Caa, Lookup, MAX_CNAME_HOPS, Negative, ResolveError, Resolver};
 use crate::{
     exchange::{exchange, question},
-    name,
+    name, wire,
 };
 
 impl Resolver {
@@ -72,11 +72,13 @@ impl Resolver {
         if !answer.metadata.authoritative {
             return Err(ResolveError::NotAuthoritative { server, name: name::text(name) });
         }
-        if let Some(target) = alias(&answer, name) {
+        if wire_type != WireType::CNAME
+            && let Some(target) = alias(&answer, name)
+        {
             return Err(ResolveError::UnexpectedAlias { name: name::text(name), target: name::text(target) });
         }
         let records: Vec<(u32, String)> = data_of(&answer, name, wire_type)
-            .filter_map(|(ttl, data)| joined_text(data).map(|value| (ttl, value)))
+            .filter_map(|(ttl, data)| wire::value(data).map(|(_, value)| (ttl, value)))
             .collect();
         match records.iter().map(|(ttl, _)| *ttl).min() {
             Some(ttl) => {
@@ -189,14 +191,7 @@ fn alias<'a>(answer: &'a Message, owner: &'a Name) -> Option<&'a Name> {
     })
 }
 
-/// A TXT record's character-strings as one text. Octets that are not UTF-8 are replaced: no record of ours has any.
-pub(super) fn joined_text(data: &RData) -> Option<String> {
-    match data {
-        RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
-        _ => None,
-    }
-}
-
+/// A CAA record's parts.
 pub(super) fn caa(data: &RData) -> Option<Caa> {
     match data {
         RData::CAA(caa) => Some(Caa {

@@ -23,7 +23,7 @@ pub use self::{
     answer::{Caa, CaaSet, CnameAnswer, Lookup, Mx, MxSet, Negative},
     error::ResolveError,
 };
-use crate::name;
+use crate::{name, wire};
 
 /// Longest chain of CNAMEs that is followed.
 pub const MAX_CNAME_HOPS: usize = 8;
@@ -137,7 +137,7 @@ impl Resolver {
     pub async fn txt(&self, name: &str) -> Result<Lookup<Vec<String>>, ResolveError> {
         let name = name::parse(name)?;
         let answer = within(&name, self.records(&name, WireType::TXT)).await?;
-        Ok(answer.map(|records| records.iter().filter_map(ask::joined_text).collect()))
+        Ok(answer.map(|records| records.iter().filter_map(wire::value).map(|(_, value)| value).collect()))
     }
 
     /// The CAA records that bind a CA for this name: its own or the nearest ancestor's (RFC 8659 §3). `None` when
@@ -167,10 +167,7 @@ impl Resolver {
         record_type: RecordType,
     ) -> Result<Lookup<RecordData>, ResolveError> {
         let name = name::parse(name)?;
-        let wire_type = match record_type {
-            RecordType::Txt => WireType::TXT,
-        };
-        self.records_at(server, &name, wire_type).await
+        self.records_at(server, &name, wire::wire_type(record_type)).await
     }
 }
 

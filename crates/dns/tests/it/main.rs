@@ -1,12 +1,12 @@
-//! The nameserver and the resolver on real sockets of the loopback interface.
+//! The resolver, the providers and the sweep, on real sockets of the loopback interface and with real servers.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod answers;
-mod confirm;
-mod feed;
-mod peers;
+mod cloudflare;
+mod contract;
+mod powerdns;
 mod resolver;
-mod support;
-mod tcp;
-mod wire;
+mod rfc2136;
+mod sweep;
+
+use mtasts_dns::providers;

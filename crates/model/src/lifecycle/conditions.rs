@@ -16,6 +16,9 @@ pub(super) fn derive(facts: &DomainFacts, now: Timestamp) -> Vec<Condition> {
     let conditions = ConditionKind::ALL
         .into_iter()
         .map(|kind| {
+            if let (ConditionKind::RecordPublished, Some(problem)) = (kind, &facts.record.problem) {
+                return Condition::new(kind, Status::False, &problem.reason, problem.message.clone(), now);
+            }
             if let Some(attempt) = failure_behind(facts, kind) {
                 return Condition::new(kind, Status::False, &attempt.reason, attempt.message.clone(), now);
             }
@@ -84,7 +87,16 @@ fn delegated(facts: &DomainFacts) -> Verdict {
     ];
     let mut problems = names.iter().filter(|(_, cname)| **cname != CnameSeen::Ours);
     let Some((name, cname)) = problems.next() else {
-        return (Status::True, "AllCnamesFound", "All three CNAMEs lead to this domain's label.".to_owned());
+        return match &facts.zones.former {
+            Some(former) if seen.home_since.is_none() => (
+                Status::True,
+                "ZoneMoves",
+                format!(
+                    "All three CNAMEs lead to this domain's label, but in {former}, which is being given up. Point them at the targets shown under `delegation`."
+                ),
+            ),
+            _ => (Status::True, "AllCnamesFound", "All three CNAMEs lead to this domain's label.".to_owned()),
+        };
     };
     let more = problems.count();
     let tail = if more == 0 { String::new() } else { format!(" (and {more} more)") };

@@ -5,7 +5,7 @@ use crate::{
     condition::Condition,
     feed::Revision,
     ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
-    label::Label,
+    label::{Label, ZoneName},
     lifecycle::Attempts,
     name::{HostName, MailDomain},
     policy::{Mode, Policy},
@@ -23,6 +23,8 @@ pub struct DomainFacts {
     pub name: MailDomain,
     /// Our side of the delegation. Its bytes also seed the jitter.
     pub label: Label,
+    /// In which of the service's zones its records stand.
+    pub zones: DomainZones,
     /// When it was registered.
     pub created_at: Timestamp,
     /// Whether the domain is to be served or withdrawn.
@@ -55,6 +57,29 @@ pub struct DomainFacts {
     pub attempts: Attempts,
     /// The conditions as they were last shown, for their `since`.
     pub conditions: Vec<Condition>,
+}
+
+/// The service's zones in which a domain has its records: one, but for the time of a move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainZones {
+    /// The one that the customer is told to point at.
+    pub home: ZoneName,
+    /// The one that it moves to: its records are written there as well, and once they are read back it is the home.
+    pub next: Option<ZoneName>,
+    /// The one that it came from, where its records stay until no CNAME has led there for long.
+    pub former: Option<ZoneName>,
+}
+
+impl DomainZones {
+    /// At home in this zone, and not moving.
+    pub fn at(home: ZoneName) -> Self {
+        Self { home, next: None, former: None }
+    }
+
+    /// All of them, the home first.
+    pub fn all(&self) -> impl Iterator<Item = &ZoneName> {
+        std::iter::once(&self.home).chain(&self.next).chain(&self.former)
+    }
 }
 
 /// What the domain is kept for.
@@ -106,6 +131,10 @@ pub struct DelegationSeen {
     pub at: Timestamp,
     /// Since when, without a break, `policy_host` has not been [`CnameSeen::Ours`]; None while it is.
     pub lost_since: Option<Timestamp>,
+    /// Since when, without a break, the CNAMEs have led to the domain's home among the service's zones, and none of them
+    /// to another.
+    #[serde(default)]
+    pub home_since: Option<Timestamp>,
 }
 
 /// What the edge feed says for the name.
@@ -219,7 +248,7 @@ pub struct VersionFacts {
 /// What was written to the service's zone for this domain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecordFacts {
-    /// The version whose id was last handed to the provider (it may or may not have arrived).
+    /// The version whose id was last wanted in the zone (it may or may not have arrived).
     pub written: Option<PolicyVersionId>,
     /// When that was.
     pub written_at: Option<Timestamp>,
@@ -231,6 +260,21 @@ pub struct RecordFacts {
     pub removed_at: Option<Timestamp>,
     /// Whether the TLSRPT record set differs from what was last written (the tenant changed its report addresses).
     pub reports_stale: bool,
+    /// Whether one of the domain's zones was not written to with the others.
+    pub zones_stale: bool,
+    /// Whether a DNS provider has yet to take what was last written.
+    pub pending: bool,
+    /// Why a provider does not take it.
+    pub problem: Option<RecordProblem>,
+}
+
+/// Why a DNS provider does not take a record set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordProblem {
+    /// A stable word in CamelCase.
+    pub reason: String,
+    /// For people: what is so and what to do.
+    pub message: String,
 }
 
 /// The edges' positions.

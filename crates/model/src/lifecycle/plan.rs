@@ -102,8 +102,12 @@ pub enum Step {
         /// Which.
         version: PolicyVersionId,
     },
-    /// Remove the domain's records from the service's zone.
+    /// Remove the domain's records from the service's zones.
     RemoveRecords,
+    /// The records stand in the zone that the domain moves to: from now on that is its home.
+    EnterZone,
+    /// No CNAME has led to the former zone for long: remove the records there.
+    LeaveZone,
     /// Nothing is left: mark the domain as gone.
     Finish,
 }
@@ -153,6 +157,10 @@ pub enum StepKind {
     ConfirmRecords,
     /// [`Step::RemoveRecords`].
     RemoveRecords,
+    /// [`Step::EnterZone`].
+    EnterZone,
+    /// [`Step::LeaveZone`].
+    LeaveZone,
     /// [`Step::Finish`].
     Finish,
 }
@@ -195,6 +203,8 @@ impl StepKind {
             Self::WriteRecords => "write-records",
             Self::ConfirmRecords => "confirm-records",
             Self::RemoveRecords => "remove-records",
+            Self::EnterZone => "enter-zone",
+            Self::LeaveZone => "leave-zone",
             Self::Finish => "finish",
         }
     }
@@ -223,6 +233,8 @@ impl Step {
             Self::WriteRecords { .. } => StepKind::WriteRecords,
             Self::ConfirmRecords { .. } => StepKind::ConfirmRecords,
             Self::RemoveRecords => StepKind::RemoveRecords,
+            Self::EnterZone => StepKind::EnterZone,
+            Self::LeaveZone => StepKind::LeaveZone,
             Self::Finish => StepKind::Finish,
         }
     }
@@ -258,6 +270,7 @@ impl Planner<'_> {
                 .or_else(|| self.ownership())
                 .or_else(|| self.certificate())
                 .or_else(|| self.publication())
+                .or_else(|| self.zone_move())
                 .or_else(|| self.mx())
                 .or_else(|| self.advice()),
             Purpose::Withdraw { since } => self
@@ -486,7 +499,7 @@ impl Planner<'_> {
         let record = &self.facts.record;
         let write = Step::WriteRecords { version: version.id };
         let edges_ready = self.edges_have(self.facts.host.revision);
-        if record.written != Some(version.id) || record.reports_stale {
+        if record.written != Some(version.id) || record.reports_stale || record.zones_stale {
             // A certificate may have been replaced since the version was verified: an edge that joined meanwhile and
             // lacks it must be waited for as well (invariant 1).
             if !edges_ready {
@@ -494,17 +507,41 @@ impl Planner<'_> {
             }
             return self.offer(write);
         }
+        // The provider's queue wakes the domain when it is through; looking at the servers before that is idle.
+        if record.pending {
+            let since = record.written_at.unwrap_or(self.now);
+            return self.later(self.now + schedule::growing_wait(since, schedule::PROVIDER_WAIT, self.now));
+        }
         let confirm = Step::ConfirmRecords { version: version.id };
         if record.confirmed != Some(version.id) || version.published_at.is_none() {
             return if self.must_rewrite(edges_ready) { self.offer(write) } else { self.offer(confirm) };
         }
-        let again = record.confirmed_at.map_or(self.now, |at| {
-            schedule::due_at(at, spread(schedule::RECORD_RECHECK, &self.facts.label, 2), self.now)
-        });
+        let again = match record.confirmed_at {
+            Some(at) if record.written_at.is_none_or(|written| written <= at) => {
+                schedule::due_at(at, spread(schedule::RECORD_RECHECK, &self.facts.label, 2), self.now)
+            }
+            _ => self.now,
+        };
         if again > self.now {
             return self.later(again);
         }
         if self.must_rewrite(edges_ready) { self.offer(write) } else { self.offer(confirm) }
+    }
+
+    /// A domain moves to another zone without a gap: its records stand in both, and in the former one until no CNAME has
+    /// led there for longer than resolvers keep one.
+    fn zone_move(&mut self) -> Option<Step> {
+        let (zones, record) = (&self.facts.zones, &self.facts.record);
+        if zones.next.is_some() {
+            let arrived = !record.zones_stale
+                && !record.pending
+                && record.confirmed_at.is_some_and(|at| record.written_at.is_none_or(|written| written <= at));
+            return if record.written.is_none() || arrived { self.offer(Step::EnterZone) } else { None };
+        }
+        zones.former.as_ref()?;
+        let left = self.facts.delegation.as_ref()?.home_since?;
+        let end = schedule::due_at(left, schedule::FORMER_ZONE_GRACE, self.now);
+        if end > self.now { self.later(end) } else { self.offer(Step::LeaveZone) }
     }
 
     /// Written a while ago, and still not shown by the servers: the write was lost, or somebody has edited the zone.

@@ -32,6 +32,13 @@ pub(super) const MX_RECHECK: (TimeDelta, TimeDelta) = (TimeDelta::hours(18), Tim
 /// Published records are read back this often, so that a stranger's edit is noticed.
 pub(super) const RECORD_RECHECK: TimeDelta = TimeDelta::hours(6);
 
+/// How long a DNS provider that has yet to take the records is waited for between looks, should its wake-up be lost.
+pub(super) const PROVIDER_WAIT: (TimeDelta, TimeDelta) = (TimeDelta::seconds(1), TimeDelta::minutes(5));
+
+/// A zone that a domain has left answers for it for so long after the last CNAME was seen to lead there: two days are
+/// the longest that resolvers commonly keep a CNAME.
+pub(super) const FORMER_ZONE_GRACE: TimeDelta = TimeDelta::hours(48);
+
 /// Records that were written but do not show are written again after this.
 pub(super) const REWRITE_AFTER: TimeDelta = TimeDelta::seconds(30);
 
@@ -73,6 +80,8 @@ impl StepKind {
             | Self::DraftOrder
             | Self::ServeHost
             | Self::MarkServed
+            | Self::EnterZone
+            | Self::LeaveZone
             | Self::Finish => (TimeDelta::seconds(1), TimeDelta::minutes(2)),
         }
     }

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use mtasts_model::{
     Clock, ConditionKind, Status,
-    lifecycle::{CnameSeen, DomainFacts, HostOwner, OrderState, Purpose, Step, StepKind, plan},
+    lifecycle::{CnameSeen, DomainFacts, HostOwner, OrderState, Purpose, RecordProblem, Step, StepKind, plan},
     policy::Mode,
 };
 use proptest::prelude::*;
@@ -41,7 +41,7 @@ fn delegated_world() -> World {
 fn a_delegated_domain_becomes_healthy_with_one_certificate() {
     let world = delegated_world();
     assert_eq!(world.certificates, 1);
-    assert_eq!(world.zone, world.facts.version.as_ref().map(|version| version.id));
+    assert_eq!(world.answer(), world.facts.version.as_ref().map(|version| version.id));
 }
 
 #[test]
@@ -60,17 +60,17 @@ fn nothing_is_ordered_or_served_before_the_cname_names_the_label() {
 #[test]
 fn the_record_waits_for_an_edge_that_lags() {
     let mut world = delegated_world();
-    let before = world.zone;
+    let before = world.answer();
     world.set_mode(Mode::Enforce, 604_800);
     world.edge_catches_up(0);
     for _ in 0..50 {
         world.work(Fault::None);
         world.clock.advance(TimeDelta::seconds(1));
     }
-    assert_eq!(world.zone, before, "the id moved although edge 1 lags");
+    assert_eq!(world.answer(), before, "the id moved although edge 1 lags");
     world.edge_catches_up(1);
     assert!(world.settle(20, published));
-    assert_ne!(world.zone, before);
+    assert_ne!(world.answer(), before);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn the_record_waits_while_no_edge_is_in_service() {
             world.clock.advance(TimeDelta::minutes(1));
         }
     }
-    assert_eq!(world.zone, None);
+    assert_eq!(world.answer(), None);
     assert_eq!(world.certificates, 0);
 }
 
@@ -145,12 +145,12 @@ fn a_refusing_ca_is_asked_ever_more_rarely_and_never_more_than_five_times_an_hou
 #[test]
 fn a_certificate_is_renewed_in_time_and_the_id_stays() {
     let mut world = delegated_world();
-    let zone = world.zone;
+    let zone = world.answer();
     let expiry = world.facts.certificate.unwrap().not_after;
     assert!(world.settle(4_000, |facts| facts.certificate.unwrap().not_after > expiry));
     assert!(world.now() < expiry - TimeDelta::days(25));
     assert!(world.settle(50, |facts| facts.host.content.unwrap().certificate_id == facts.certificate.unwrap().id));
-    assert_eq!(world.zone, zone, "a new certificate is no change of policy (invariant 2)");
+    assert_eq!(world.answer(), zone, "a new certificate is no change of policy (invariant 2)");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_withdrawal_serves_none_until_no_sender_can_hold_an_older_policy() {
     world.withdraw();
     assert!(world.settle(4_000, |facts| facts.purpose == Purpose::Gone));
     assert!(world.now() >= fetched_at + TimeDelta::seconds(2_419_200));
-    assert_eq!(world.zone, None);
+    assert_eq!(world.answer(), None);
     assert!(world.gather().host.content.is_none());
 }
 
@@ -181,19 +181,20 @@ fn a_withdrawal_of_what_was_never_served_is_done_at_once() {
 #[test]
 fn a_record_edited_by_a_stranger_is_written_again() {
     let mut world = delegated_world();
-    let ours = world.zone;
-    world.zone = None;
+    let ours = world.answer();
+    world.answers.clear();
     world.clock.advance(TimeDelta::hours(8));
     for _ in 0..400 {
-        if world.zone == ours {
+        if world.answer() == ours {
             break;
         }
+        world.provider_works();
         let made = world.work(Fault::None);
         if made.step.is_none() {
             world.clock.set(made.wake_at.unwrap());
         }
     }
-    assert_eq!(world.zone, ours);
+    assert_eq!(world.answer(), ours);
 }
 
 #[test]
@@ -270,7 +271,7 @@ fn removed_records_are_not_written_again() {
     world.edge_toggles(1);
     for _ in 0..20 {
         world.work(Fault::KilledBetween);
-        assert_eq!(world.zone, None);
+        assert_eq!(world.answer(), None);
         world.work(Fault::None);
     }
 }
@@ -308,16 +309,67 @@ fn the_record_counts_as_published_only_where_senders_can_see_it() {
 #[test]
 fn the_record_of_a_name_that_moved_away_is_removed_and_comes_back_with_it() {
     let mut world = delegated_world();
-    let ours = world.zone;
+    let ours = world.answer();
     world.customer = Customer::OtherTenant;
     world.verify_now();
     world.settle(20, |facts| facts.record.written.is_none());
-    assert_eq!(world.zone, None, "senders would take another's policy for our version");
+    assert_eq!(world.answer(), None, "senders would take another's policy for our version");
     assert_eq!(status(&world.facts, ConditionKind::PolicyLive), Status::False);
     world.customer = Customer::Delegated;
     world.verify_now();
     assert!(world.settle(100, healthy));
-    assert_eq!(world.zone, ours);
+    assert_eq!(world.answer(), ours);
+}
+
+#[test]
+fn a_provider_that_does_not_take_the_record_is_waited_for_and_named() {
+    let mut world = delegated_world();
+    let before = world.answer();
+    world.set_mode(Mode::Enforce, 86_400);
+    world.provider_away = true;
+    let mut written = false;
+    for _ in 0..50 {
+        for edge in 0..2 {
+            world.edge_catches_up(edge);
+        }
+        let made = world.work(Fault::None);
+        written |= matches!(made.step, Some(Step::WriteRecords { .. }));
+        assert!(!matches!(made.step, Some(Step::ConfirmRecords { .. })), "nothing can be confirmed yet");
+        if made.step.is_none() {
+            world.clock.set(made.wake_at.unwrap());
+        }
+    }
+    assert!(written);
+    assert_eq!(world.answer(), before);
+    let problem = RecordProblem { reason: "DnsProviderUnauthorized".to_owned(), message: "a new token".to_owned() };
+    world.facts.record.problem = Some(problem);
+    world.work(Fault::None);
+    assert_eq!(status(&world.facts, ConditionKind::RecordPublished), Status::False);
+    world.facts.record.problem = None;
+    assert!(world.settle(100, healthy));
+    assert_ne!(world.answer(), before);
+}
+
+#[test]
+fn a_domain_moves_to_another_zone_and_leaves_the_old_one_when_nobody_asks_there() {
+    let mut world = delegated_world();
+    let (id, old) = (world.answer(), world.facts.zones.home.clone());
+    world.drain();
+    let entered = |facts: &DomainFacts| facts.zones.former.is_some();
+    assert!(world.settle(50, entered));
+    let new = world.facts.zones.home.clone();
+    assert_ne!(new, old);
+    assert_eq!(world.answers.get(&new).copied(), id, "the record stands there before anybody is told to go there");
+    world.clock.advance(TimeDelta::days(30));
+    world.settle(50, |_| false);
+    assert_eq!(world.answers.get(&old).copied(), id, "the CNAMEs still lead there");
+    world.customer_follows();
+    let followed_at = world.now();
+    assert!(world.settle(200, |facts| facts.zones.former.is_none()));
+    assert!(world.now() - followed_at >= TimeDelta::hours(48), "resolvers may keep a CNAME");
+    world.provider_works();
+    assert_eq!(world.answers.get(&old), None);
+    assert_eq!(world.answers.get(&new).copied(), id, "a move changes no id (invariant 2)");
 }
 
 #[test]
@@ -361,6 +413,9 @@ enum Event {
     Verify,
     CaRefuses(bool),
     Withdraw,
+    Provider(bool),
+    Drain,
+    Follow,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -389,6 +444,9 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Verify),
         1 => any::<bool>().prop_map(Event::CaRefuses),
         1 => Just(Event::Withdraw),
+        12 => prop_oneof![5 => Just(false), 1 => Just(true)].prop_map(Event::Provider),
+        1 => Just(Event::Drain),
+        1 => Just(Event::Follow),
     ]
 }
 
@@ -416,6 +474,12 @@ proptest! {
                 Event::Verify => world.verify_now(),
                 Event::CaRefuses(refuses) => world.ca_refuses = refuses,
                 Event::Withdraw => world.withdraw(),
+                Event::Provider(away) => {
+                    world.provider_away = away;
+                    world.provider_works();
+                }
+                Event::Drain => world.drain(),
+                Event::Follow => world.customer_follows(),
             }
         }
         // The weather clears up.

@@ -1,18 +1,27 @@
 //! A small world with edges, a CA, a zone and a customer, in which plans are carried out with faults.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use mtasts_model::{
-    Label, MaxAge, MxPattern, Policy, PolicyId, Revision, Timestamp,
+    Label, MaxAge, MxPattern, Policy, PolicyId, Revision, Timestamp, ZoneName,
     clock::{Clock, ManualClock, SeededEntropy},
     ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
     lifecycle::{
-        Attempts, CertificateFacts, CnameSeen, DelegationSeen, DomainFacts, EdgeFacts, HostContentRef, HostFacts,
-        HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxHostSeen, MxSeen, MxSource, OrderFacts, OrderState,
-        Plan, Purpose, RecordFacts, Step, StepKind, VersionFacts, WITHDRAWAL_MAX_AGE, plan,
+        Attempts, CertificateFacts, CnameSeen, DelegationSeen, DomainFacts, DomainZones, EdgeFacts, HostContentRef,
+        HostFacts, HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxHostSeen, MxSeen, MxSource, OrderFacts,
+        OrderState, Plan, Purpose, RecordFacts, Step, StepKind, VersionFacts, WITHDRAWAL_MAX_AGE, plan,
     },
     name::{HostName, MailDomain, NameRules},
     policy::Mode,
 };
+
+const HOME: &str = "sts.test";
+const OTHER: &str = "sts2.test";
+
+fn zone(name: &str) -> ZoneName {
+    name.parse().unwrap()
+}
 
 /// How a step goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +71,18 @@ pub(crate) struct World {
     feed: Vec<(Revision, Option<HostContentRef>)>,
     head: u64,
     versions: Vec<(PolicyVersionId, PolicyId, Mode, u32)>,
-    /// Which version's id the zone answers.
-    pub(crate) zone: Option<PolicyVersionId>,
+    /// Which version's id each zone answers.
+    pub(crate) answers: BTreeMap<ZoneName, PolicyVersionId>,
+    /// What is wanted of each zone, and has not reached its provider.
+    queued: BTreeMap<ZoneName, Option<PolicyVersionId>>,
+    /// The provider takes nothing for now.
+    pub(crate) provider_away: bool,
+    /// Which zones were last written to.
+    written_zones: Vec<ZoneName>,
+    /// Where the customer's CNAMEs lead.
+    pub(crate) points_at: ZoneName,
+    /// Until when resolvers may keep the CNAMEs that led to another zone.
+    kept_cname: Option<(ZoneName, Timestamp)>,
     ca_url_persisted: Option<OrderId>,
     ca: Option<(OrderId, CaOrder)>,
     pub(crate) ca_refuses: bool,
@@ -84,6 +103,7 @@ impl World {
             tenant_id: TenantId::draw(now, &entropy),
             name: MailDomain::parse("customer.test", &NameRules::allowing(["test"])).unwrap(),
             label: Label::draw(&entropy),
+            zones: DomainZones::at(zone(HOME)),
             created_at: now,
             purpose: Purpose::Live,
             nudged_at: now,
@@ -111,7 +131,12 @@ impl World {
             feed: vec![],
             head: 0,
             versions: vec![],
-            zone: None,
+            answers: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            provider_away: false,
+            written_zones: vec![],
+            points_at: zone(HOME),
+            kept_cname: None,
             ca_url_persisted: None,
             ca: None,
             ca_refuses: false,
@@ -132,6 +157,10 @@ impl World {
         let in_service = self.edges.iter().filter(|edge| edge.in_service);
         self.facts.edges.acknowledged = in_service.clone().map(|edge| edge.position).min();
         self.facts.ledger.complete_until = in_service.map(|edge| edge.covered_until).min();
+        let written = &self.written_zones;
+        self.facts.record.zones_stale =
+            self.facts.record.written.is_some() && self.facts.zones.all().any(|zone| !written.contains(zone));
+        self.facts.record.pending = !self.queued.is_empty();
         self.facts.failed_validations =
             self.failed_validations.iter().copied().filter(|at| *at + TimeDelta::hours(1) > now).collect();
         self.facts.clone()
@@ -231,6 +260,41 @@ impl World {
         }
     }
 
+    /// What senders are answered at the end of the customer's CNAME.
+    pub(crate) fn answer(&self) -> Option<PolicyVersionId> {
+        self.answers.get(&self.points_at).copied()
+    }
+
+    /// The provider takes what is queued.
+    pub(crate) fn provider_works(&mut self) {
+        if self.provider_away {
+            return;
+        }
+        for (zone, version) in std::mem::take(&mut self.queued) {
+            match version {
+                Some(version) => self.answers.insert(zone, version),
+                None => self.answers.remove(&zone),
+            };
+        }
+    }
+
+    /// The operator gives the home up.
+    pub(crate) fn drain(&mut self) {
+        let zones = &mut self.facts.zones;
+        if zones.next.is_none() && zones.former.is_none() && self.facts.purpose == Purpose::Live {
+            let other = if zones.home.as_str() == HOME { OTHER } else { HOME };
+            zones.next = Some(zone(other));
+        }
+    }
+
+    /// The customer sets the CNAMEs as they are shown; resolvers keep the old ones for a day.
+    pub(crate) fn customer_follows(&mut self) {
+        if self.points_at != self.facts.zones.home {
+            let left = std::mem::replace(&mut self.points_at, self.facts.zones.home.clone());
+            self.kept_cname = Some((left, self.now() + TimeDelta::hours(24)));
+        }
+    }
+
     fn flush(&mut self, index: usize, now: Timestamp) {
         let Some(edge) = self.edges.get_mut(index) else { return };
         for (_, max_age, needs, at) in edge.unflushed.drain(..) {
@@ -279,6 +343,8 @@ impl World {
         };
         let before = self.facts.delegation.as_ref().and_then(|seen| seen.lost_since);
         let lost_since = if cname == CnameSeen::Ours { None } else { Some(before.unwrap_or(now)) };
+        let at_home = cname == CnameSeen::Ours && self.points_at == self.facts.zones.home;
+        let home_before = self.facts.delegation.as_ref().and_then(|seen| seen.home_since);
         self.facts.delegation = Some(DelegationSeen {
             policy_host: cname.clone(),
             sts_record: cname.clone(),
@@ -286,6 +352,7 @@ impl World {
             acme_challenge: CnameSeen::Missing,
             at: now,
             lost_since,
+            home_since: at_home.then(|| home_before.unwrap_or(now)),
         });
     }
 
@@ -303,10 +370,35 @@ impl World {
         let outside_only = !commits;
         match step {
             Step::WriteRecords { version } => {
-                self.zone = Some(version);
+                let zones: Vec<ZoneName> = self.facts.zones.all().cloned().collect();
+                self.queued.extend(zones.iter().map(|zone| (zone.clone(), Some(version))));
                 if commits {
                     self.facts.record.written = Some(version);
                     self.facts.record.written_at = Some(now);
+                    self.written_zones = zones;
+                }
+            }
+            Step::EnterZone if commits => {
+                let zones = &mut self.facts.zones;
+                let next = zones.next.take().expect("a zone to enter");
+                if self.answers.contains_key(&zones.home) {
+                    assert_eq!(
+                        self.answers.get(&next),
+                        self.answers.get(&zones.home),
+                        "the new home answers otherwise"
+                    );
+                }
+                zones.former = Some(std::mem::replace(&mut zones.home, next));
+                // The looks so far were at another home.
+                if let Some(seen) = &mut self.facts.delegation {
+                    seen.home_since = None;
+                }
+            }
+            Step::LeaveZone => {
+                let former = self.facts.zones.former.clone().expect("a zone to leave");
+                self.queued.insert(former, None);
+                if commits {
+                    self.facts.zones.former = None;
                 }
             }
             Step::PlaceOrder { order } => {
@@ -340,12 +432,20 @@ impl World {
             }
             Step::PollOrder { order } => self.poll(order, commits),
             Step::RemoveRecords => {
-                self.zone = None;
+                // The step ends only when the servers have forgotten.
+                if self.provider_away {
+                    self.facts.attempts.failed(kind, "RecordsLag", "the provider is away", None, now);
+                    return;
+                }
+                self.queued.clear();
+                self.answers.clear();
                 if commits {
+                    self.written_zones.clear();
                     self.facts.record = RecordFacts { removed_at: Some(now), ..RecordFacts::default() };
                 }
             }
             _ if outside_only => return,
+            Step::EnterZone => {}
             Step::ObserveDelegation => self.observe(),
             Step::DiscoverMx => self.add_version(Mode::Testing, 604_800),
             Step::ProbeMx => {
@@ -396,7 +496,7 @@ impl World {
             }
             Step::VerifyServed { .. } => self.version().verified_at = Some(now),
             Step::ConfirmRecords { version } => {
-                if self.zone == Some(version) {
+                if self.facts.zones.all().all(|zone| self.answers.get(zone) == Some(&version)) {
                     self.facts.record.confirmed = Some(version);
                     self.facts.record.confirmed_at = Some(now);
                     self.version().published_at.get_or_insert(now);
@@ -406,7 +506,7 @@ impl World {
                 }
             }
             Step::Finish => {
-                assert_eq!(self.zone, None, "records were left behind");
+                assert!(self.answers.is_empty() && self.queued.is_empty(), "records were left behind");
                 assert_ne!(self.facts.host.owner, HostOwner::Ours);
                 self.facts.purpose = Purpose::Gone;
             }
@@ -468,11 +568,20 @@ impl World {
     /// What must hold at every moment.
     fn check(&self) {
         // Invariant 1: every in-service edge has the named version's body, or a later one.
-        if let Some(version) = self.zone {
+        for version in self.answers.values().copied() {
             let first = self.feed.iter().find(|(_, content)| content.is_some_and(|c| c.version_id == version));
             let (revision, _) = first.expect("the record names a version that was never served");
             for edge in self.edges.iter().filter(|edge| edge.in_service) {
                 assert!(edge.position >= *revision, "invariant 1: an edge lacks the version that the record names");
+            }
+        }
+        // A move leaves no gap: wherever a CNAME leads, also one that a resolver has kept, there is an answer as long as
+        // the domain is published.
+        let kept = self.kept_cname.as_ref().filter(|(_, until)| *until > self.now()).map(|(zone, _)| zone);
+        let watched = self.facts.purpose == Purpose::Live && self.facts.record.confirmed_at.is_some();
+        if watched && !self.answers.is_empty() {
+            for zone in [Some(&self.points_at), kept].into_iter().flatten() {
+                assert!(self.answers.contains_key(zone), "no answer in {zone}, where a CNAME leads");
             }
         }
         // Invariant 3: nothing is served but for the holder of the place.
@@ -504,6 +613,8 @@ impl World {
                 self.edge_catches_up(index);
                 self.edge_flushes(index);
             }
+            self.provider_away = false;
+            self.provider_works();
             let made = self.work(Fault::None);
             if done(&self.facts) {
                 return true;

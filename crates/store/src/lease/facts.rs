@@ -5,7 +5,7 @@ use mtasts_model::{
     CertificateId, DomainId, OrderId, PolicyVersionId, Revision, TenantId, Timestamp,
     lifecycle::{
         Attempts, CertificateFacts, DomainFacts, EdgeFacts, HostContentRef, HostFacts, HostOwner, LedgerFacts,
-        OrderFacts, Purpose, RecordFacts, VersionFacts,
+        OrderFacts, Purpose, RecordFacts, RecordProblem, VersionFacts,
     },
 };
 use sea_orm::{ConnectionTrait, FromQueryResult};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::Lease;
 use crate::{DomainState, PolicyVersion, StoreError, domain_rows, entity::policy_version, sql, stored::At};
 
-/// `$1` domain, `$2` token, `$3` now, `$4` the edges' grace in seconds.
+/// `$1` domain, `$2` token, `$3` now, `$4` the edges' grace in seconds, `$5` the hostings that must have the records.
 ///
 /// `lapsed_until`: an edge that has died without a last flush may have served, until it was taken out of service,
 /// whatever was in the feed since it last reported. Its successor never tells us, so we take the worst for granted.
@@ -24,7 +24,7 @@ use crate::{DomainState, PolicyVersion, StoreError, domain_rows, entity::policy_
 const COLUMNS: &str = "
     d.tenant_id, d.name, d.label, d.state, d.created_at, d.nudged_at, d.withdraw_requested_at, d.delegation,
         d.mx, d.mx_source, d.report_uris, d.written_report_uris, d.written_version_id, d.written_at,
-        d.confirmed_version_id, d.confirmed_at, d.removed_at,
+        d.confirmed_version_id, d.confirmed_at, d.removed_at, d.zone, d.next_zone, d.former_zone, d.written_zones,
         h.domain_id AS host_domain_id, h.version_id AS host_version_id, h.certificate_id AS host_certificate_id,
         h.revision AS host_revision, h.changed_at AS host_changed_at,
         o.id AS order_id, o.state AS order_state, o.since AS order_since, o.not_before AS order_not_before,
@@ -38,6 +38,14 @@ const COLUMNS: &str = "
         (SELECT jsonb_agg(jsonb_build_object('kind', k.kind, 'status', k.status, 'reason', k.reason,
                 'message', k.message, 'since', k.since))
             FROM domain_conditions k WHERE k.domain_id = d.id) AS conditions,
+        (SELECT jsonb_build_object('reason', w.reason, 'message', w.message)
+            FROM zone_records r JOIN zone_writes w ON w.name = r.name AND w.type = r.type
+            WHERE r.domain_id = d.id AND w.hosting = ANY ($5::text[]) AND w.reason IS NOT NULL LIMIT 1)
+            AS write_problem,
+        (SELECT jsonb_build_object('reason', z.reason, 'message', z.message)
+            FROM zone_records r JOIN zone_hostings z ON z.zone = r.zone
+            WHERE r.domain_id = d.id AND z.id = ANY ($5::text[]) AND r.revision > z.position
+            ORDER BY z.reason NULLS LAST LIMIT 1) AS waiting,
         (SELECT min(n.position) FROM nodes n
             WHERE n.kind = 'edge' AND n.lease_until + $4 * interval '1 second' > $3) AS acknowledged,
         (SELECT min(n.covered_until) FROM nodes n
@@ -84,6 +92,12 @@ struct Row {
     confirmed_version_id: Option<Uuid>,
     confirmed_at: Option<Timestamp>,
     removed_at: Option<Timestamp>,
+    zone: String,
+    next_zone: Option<String>,
+    former_zone: Option<String>,
+    written_zones: Option<Json>,
+    write_problem: Option<Json>,
+    waiting: Option<Json>,
     host_domain_id: Option<Uuid>,
     host_version_id: Option<Uuid>,
     host_certificate_id: Option<Uuid>,
@@ -112,9 +126,11 @@ pub(super) async fn read(
     lease: &Lease,
     now: Timestamp,
     edge_grace: TimeDelta,
+    hostings: &[String],
 ) -> Result<DomainFacts, StoreError> {
     let grace = edge_grace.as_seconds_f64();
-    let values = vec![lease.domain_id.as_uuid().into(), lease.token.into(), now.into(), grace.into()];
+    let values =
+        vec![lease.domain_id.as_uuid().into(), lease.token.into(), now.into(), grace.into(), hostings.to_vec().into()];
     let sql = format!("SELECT {COLUMNS}, {} {SOURCE}", domain_rows::VERSION_COLUMNS);
     let row = sql::row(db, &sql, values).await?.ok_or(StoreError::Fenced)?;
     let version = policy_version::Model::from_query_result_optional(&row, "v_")?;
@@ -124,26 +140,21 @@ pub(super) async fn read(
 
 fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Result<DomainFacts, StoreError> {
     let at = At { table: "domains", row: domain_id.as_uuid() };
+    let record = record(at, &row)?;
+    let zones = at.zones(&row.zone, row.next_zone.as_deref(), row.former_zone.as_deref())?;
     Ok(DomainFacts {
         domain_id,
         tenant_id: TenantId::from_uuid(row.tenant_id),
         name: at.mail_domain("name", &row.name)?,
         label: at.label(&row.label)?,
+        zones,
         created_at: row.created_at,
         purpose: purpose(at, &row)?,
         nudged_at: row.nudged_at,
         host: host(at, domain_id, &row)?,
         order: order(&row)?,
         certificate: certificate(&row),
-        record: RecordFacts {
-            written: row.written_version_id.map(PolicyVersionId::from_uuid),
-            written_at: row.written_at,
-            confirmed: row.confirmed_version_id.map(PolicyVersionId::from_uuid),
-            confirmed_at: row.confirmed_at,
-            removed_at: row.removed_at,
-            // As written, or else a change would be written again and again until it is confirmed.
-            reports_stale: row.written_report_uris.as_ref().is_some_and(|written| *written != row.report_uris),
-        },
+        record,
         delegation: at.json_or_none("delegation", row.delegation)?,
         failed_validations: at.json_or_none("failed_validations", row.failed_validations)?.unwrap_or_default(),
         mx_source: at.mx_source(&row.mx_source)?,
@@ -167,6 +178,39 @@ fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Resul
         attempts: at.json_or_none::<Attempts>("attempts", row.attempts)?.unwrap_or_default(),
         conditions: domain_rows::conditions(at, row.conditions)?,
     })
+}
+
+fn record(at: At, row: &Row) -> Result<RecordFacts, StoreError> {
+    let zones = [Some(&row.zone), row.next_zone.as_ref(), row.former_zone.as_ref()];
+    let written: Option<Vec<String>> = at.json_or_none("written_zones", row.written_zones.clone())?;
+    let waiting: Option<Problem> = at.json_or_none("waiting", row.waiting.clone())?;
+    let refused: Option<Problem> = at.json_or_none("write_problem", row.write_problem.clone())?;
+    Ok(RecordFacts {
+        written: row.written_version_id.map(PolicyVersionId::from_uuid),
+        written_at: row.written_at,
+        confirmed: row.confirmed_version_id.map(PolicyVersionId::from_uuid),
+        confirmed_at: row.confirmed_at,
+        removed_at: row.removed_at,
+        // As written, or else a change would be written again and again until it is confirmed.
+        reports_stale: row.written_report_uris.as_ref().is_some_and(|written| *written != row.report_uris),
+        // Rows of before there were several zones do not say.
+        zones_stale: written.is_some_and(|written| zones.into_iter().flatten().any(|zone| !written.contains(zone))),
+        pending: waiting.is_some() || refused.is_some(),
+        problem: refused.or(waiting).and_then(Problem::told),
+    })
+}
+
+/// Null where a provider only has not come to it yet.
+#[derive(Debug, serde::Deserialize)]
+struct Problem {
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+impl Problem {
+    fn told(self) -> Option<RecordProblem> {
+        Some(RecordProblem { reason: self.reason?, message: self.message? })
+    }
 }
 
 fn purpose(at: At, row: &Row) -> Result<Purpose, StoreError> {

@@ -1,6 +1,6 @@
 //! How far a version has come, and what the service's zone says of it.
 
-use mtasts_model::{PolicyVersionId, ReportUri};
+use mtasts_model::{PolicyVersionId, ReportUri, lifecycle::DomainZones};
 use serde_json::json;
 
 use super::LeaseTx;
@@ -19,13 +19,14 @@ impl LeaseTx {
         self.must_touch(sql, vec![self.now.into(), id.as_uuid().into(), self.id().into()]).await
     }
 
-    /// The records of the version, with the domain's report addresses, were handed to the provider (they may or may
-    /// not have arrived).
-    pub async fn records_written(&mut self, id: PolicyVersionId) -> Result<(), StoreError> {
+    /// The records of the version, with the domain's report addresses, are wanted in these zones (they may or may not
+    /// have arrived).
+    pub async fn records_written(&mut self, id: PolicyVersionId, zones: &DomainZones) -> Result<(), StoreError> {
         let sql = "UPDATE domains SET written_version_id = $1, written_at = $2, written_report_uris = report_uris
             WHERE id = $3
             AND EXISTS (SELECT FROM policy_versions WHERE id = $1 AND domain_id = $3)";
-        self.must_touch(sql, vec![id.as_uuid().into(), self.now.into(), self.id().into()]).await
+        self.must_touch(sql, vec![id.as_uuid().into(), self.now.into(), self.id().into()]).await?;
+        self.wrote_to(zones).await
     }
 
     /// The records of the version were read back from all authoritative servers, with these report addresses in the
@@ -44,10 +45,10 @@ impl LeaseTx {
         self.must_touch(sql, values).await
     }
 
-    /// The records are gone from the service's zone.
+    /// The records are gone from the service's zones.
     pub async fn records_removed(&mut self) -> Result<(), StoreError> {
         let sql = "UPDATE domains SET written_version_id = NULL, written_at = NULL, confirmed_version_id = NULL,
-            confirmed_at = NULL, written_report_uris = NULL, removed_at = $1 WHERE id = $2";
+            confirmed_at = NULL, written_report_uris = NULL, written_zones = NULL, removed_at = $1 WHERE id = $2";
         self.must_touch(sql, vec![self.now.into(), self.id().into()]).await
     }
 

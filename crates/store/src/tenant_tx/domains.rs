@@ -34,7 +34,7 @@ impl TenantTx {
         let schedule = "INSERT INTO domain_schedule (domain_id, tenant_id, wake_at, woken) VALUES ($1, $2, $3, true)";
         let values = vec![new.id.as_uuid().into(), self.tenant.as_uuid().into(), now.into()];
         sql::execute(&self.tx, schedule, values).await?;
-        let after = json!({ "name": new.name.as_str(), "label": new.label.as_str(),
+        let after = json!({ "name": new.name.as_str(), "label": new.label.as_str(), "zone": new.zone.as_str(),
             "mx_source": mx_source_word(new.mx_source), "policy": new.first.as_ref().map(|first| &first.policy),
             "forced": new.first.as_ref().and_then(|first| first.forced.as_ref()),
             "report_uris": report_uri_texts(&new.report_uris) });
@@ -49,8 +49,8 @@ impl TenantTx {
 
     async fn insert_domain(&self, new: &NewDomain, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "INSERT INTO domains (id, tenant_id, name, label, state, mx_source, preferred_mode,
-                preferred_max_age, report_uris, created_at, nudged_at)
-            VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8, $9, $9)
+                preferred_max_age, report_uris, created_at, nudged_at, zone)
+            VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8, $9, $9, $10)
             ON CONFLICT (tenant_id, name) WHERE state <> 'gone' DO NOTHING";
         let values = vec![
             new.id.as_uuid().into(),
@@ -62,6 +62,7 @@ impl TenantTx {
             seconds_column(new.preferred_max_age).into(),
             report_uri_texts(&new.report_uris).into(),
             now.into(),
+            new.zone.as_str().into(),
         ];
         Ok(sql::execute(&self.tx, sql, values).await? > 0)
     }

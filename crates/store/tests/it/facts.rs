@@ -8,7 +8,7 @@ use mtasts_model::{
 };
 use mtasts_store::{Actor, NodeKind, Role, VersionReason};
 
-use crate::fixture::{Fixture, GRACE, LEASE, line, policy};
+use crate::fixture::{Fixture, GRACE, LEASE, line, policy, zone};
 
 #[tokio::test]
 async fn a_new_domain_has_nothing_but_its_registration() {
@@ -54,6 +54,7 @@ async fn what_was_seen_and_done_reads_back() {
         acme_challenge: CnameSeen::OtherLabel { target: "y.example".to_owned() },
         at: now,
         lost_since: Some(now),
+        home_since: None,
     };
     let host = HostName::parse("mx.example.net").unwrap();
     let mx = MxSeen { hosts: vec![MxHostSeen { host, preference: 10, failure: None }], at: now };
@@ -70,7 +71,7 @@ async fn what_was_seen_and_done_reads_back() {
     let revision = tx.serve_host(version, certificate).await.unwrap();
     tx.version_served(version).await.unwrap();
     tx.version_verified(version).await.unwrap();
-    tx.records_written(version).await.unwrap();
+    tx.records_written(version, &mtasts_model::lifecycle::DomainZones::at(zone())).await.unwrap();
     tx.records_confirmed(version, &[]).await.unwrap();
     tx.settle(&conditions, Some(now), false).await.unwrap();
     tx.commit().await.unwrap();
@@ -110,14 +111,14 @@ async fn changed_report_addresses_are_stale_until_they_are_written() {
     set(&uris).await;
     assert!(!stale().await, "nothing was written yet");
     let mut tx = fixture.tx(&worker, &lease).await;
-    tx.records_written(version).await.unwrap();
+    tx.records_written(version, &mtasts_model::lifecycle::DomainZones::at(zone())).await.unwrap();
     tx.commit().await.unwrap();
     assert!(!stale().await);
     assert_eq!(worker.domain_settings(&lease).await.unwrap().report_uris, uris);
     set(&[]).await;
     assert!(stale().await);
     let mut tx = fixture.tx(&worker, &lease).await;
-    tx.records_written(version).await.unwrap();
+    tx.records_written(version, &mtasts_model::lifecycle::DomainZones::at(zone())).await.unwrap();
     tx.commit().await.unwrap();
     assert!(!stale().await);
     let mut tx = fixture.tx(&worker, &lease).await;

@@ -16,7 +16,7 @@ use mtasts_model::{
 use mtasts_store::{Role, ZoneWrite};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::fixture::{Fixture, changes, policy};
+use crate::fixture::{Fixture, changes, policy, zone};
 
 const WRITERS: usize = 6;
 const WRITES: usize = 25;
@@ -201,7 +201,8 @@ async fn a_row_that_cannot_be_read_takes_its_own_host_out_of_the_feed_and_nobody
         let domain = fixture.domain(&api, tenant, name).await;
         fixture.serve(&worker, &domain).await;
         let set = RecordData { ttl: 60, values: vec!["x".to_owned()] };
-        let write = ZoneWrite { name: format!("{name}.sts.test"), record_type: RecordType::Txt, set: Some(set) };
+        let write =
+            ZoneWrite { zone: zone(), name: format!("{name}.sts.test"), record_type: RecordType::Txt, set: Some(set) };
         worker.zone_apply(&[write], fixture.now()).await.unwrap();
     }
     let spoil = "UPDATE certificates c SET chain = '\\x3082' FROM domains d

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use mtasts_model::{
     CertificateId, Clock, DomainId, Label, MailDomain, MaxAge, Mode, MxPattern, NodeId, OrderId, Policy, PolicyId,
-    PolicyVersionId, Revision, TenantId, Timestamp,
+    PolicyVersionId, Revision, TenantId, Timestamp, ZoneName,
     clock::{ManualClock, SystemEntropy},
     feed::{EdgeChange, ServedLine},
     lifecycle::{DomainFacts, MxSource},
@@ -23,6 +23,11 @@ pub(crate) const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// How long an edge is waited for after its lease.
 pub(crate) const GRACE: TimeDelta = TimeDelta::seconds(30);
 
+/// The service's zone.
+pub(crate) fn zone() -> ZoneName {
+    "sts.example".parse().unwrap()
+}
+
 /// A migrated database.
 pub(crate) struct Fixture {
     pub(crate) database: TestDatabase,
@@ -32,7 +37,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) async fn new() -> Self {
         let database = empty_database().await;
-        migrate(&owner_url(&database)).await.unwrap();
+        migrate(&owner_url(&database), &zone()).await.unwrap();
         Self { database, clock: ManualClock::default() }
     }
 
@@ -68,6 +73,7 @@ impl Fixture {
             id: DomainId::draw(self.now(), &SystemEntropy),
             name: MailDomain::from_stored(name).unwrap(),
             label: Label::draw(&SystemEntropy),
+            zone: zone(),
             mx_source: MxSource::Listed,
             first,
             preferred_mode: Mode::Testing,
@@ -126,7 +132,7 @@ impl Fixture {
     }
 
     pub(crate) async fn facts(&self, worker: &Store, lease: &Lease) -> DomainFacts {
-        worker.facts(lease, self.now(), GRACE).await.unwrap()
+        worker.facts(lease, self.now(), GRACE, &[]).await.unwrap()
     }
 
     /// Takes the host and walks an order to its certificate.

@@ -48,9 +48,9 @@ async fn whoever_lost_the_lease_can_record_nothing() {
     assert_eq!(new.domain_id, domain.id);
     assert!(new.token > old.token);
     assert!(is_fenced(&worker.lease_tx(&old, fixture.now()).await));
-    assert!(is_fenced(&worker.facts(&old, fixture.now(), GRACE).await));
+    assert!(is_fenced(&worker.facts(&old, fixture.now(), GRACE, &[]).await));
     assert!(is_fenced(&worker.domain_settings(&old).await));
-    assert!(worker.facts(&new, fixture.now(), GRACE).await.is_ok());
+    assert!(worker.facts(&new, fixture.now(), GRACE, &[]).await.is_ok());
 }
 
 #[tokio::test]

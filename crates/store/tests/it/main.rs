@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail as its body may")]
 
+mod dns_credentials;
 mod domains;
 mod facts;
 mod feeds;
 mod fixture;
+mod hostings;
 mod hosts;
 mod idempotency;
 mod isolation;

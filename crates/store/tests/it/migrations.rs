@@ -1,14 +1,14 @@
 use mtasts_store::{Role, Store, StoreError, migrate, newest_migration};
 use secrecy::SecretString;
 
-use crate::fixture::{Fixture, config, empty_database, owner_url};
+use crate::fixture::{Fixture, config, empty_database, owner_url, zone};
 
 #[tokio::test]
 async fn migrating_twice_does_nothing_the_second_time() {
     let database = empty_database().await;
-    let first = migrate(&owner_url(&database)).await.unwrap();
+    let first = migrate(&owner_url(&database), &zone()).await.unwrap();
     assert_eq!(first.applied.last().map(String::as_str), Some(newest_migration()));
-    let second = migrate(&owner_url(&database)).await.unwrap();
+    let second = migrate(&owner_url(&database), &zone()).await.unwrap();
     assert!(second.applied.is_empty());
     assert_eq!(second.version, first.version);
 }
@@ -17,9 +17,10 @@ async fn migrating_twice_does_nothing_the_second_time() {
 async fn migrations_that_run_at_the_same_time_wait_for_each_other() {
     let database = empty_database().await;
     let url = owner_url(&database);
-    let (one, other) = tokio::join!(migrate(&url), migrate(&url));
+    let zone = zone();
+    let (one, other) = tokio::join!(migrate(&url, &zone), migrate(&url, &zone));
     let applied = one.unwrap().applied.len() + other.unwrap().applied.len();
-    assert_eq!(applied, 3);
+    assert_eq!(applied, 5);
 }
 
 #[tokio::test]
@@ -39,7 +40,7 @@ async fn a_url_that_cannot_be_read_is_refused_without_being_repeated() {
     let url = "postgres://user:hunter2@[broken/db";
     let refused = Store::connect(config(url.to_owned(), Role::Api, 1)).await.unwrap_err();
     assert!(matches!(refused, StoreError::BadUrl { .. }));
-    let refused_too = migrate(&SecretString::from(url)).await.unwrap_err();
+    let refused_too = migrate(&SecretString::from(url), &zone()).await.unwrap_err();
     for error in [refused, refused_too] {
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }

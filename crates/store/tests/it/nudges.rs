@@ -8,7 +8,7 @@ use mtasts_store::{Channel, NudgeReceiver, Role, Store, ZoneWrite};
 use mtasts_testkit::{Redis, wait_until};
 use secrecy::SecretString;
 
-use crate::fixture::{Fixture, config, policy};
+use crate::fixture::{Fixture, config, policy, zone};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -41,6 +41,7 @@ async fn a_commit_nudges_whom_it_concerns() {
     assert!(is_nudged(&mut edges).await && is_nudged(&mut workers).await);
     assert!(is_quiet(&mut zones).await);
     let write = ZoneWrite {
+        zone: zone(),
         name: "a.sts.example".to_owned(),
         record_type: RecordType::Txt,
         set: Some(RecordData { ttl: 60, values: vec!["x".to_owned()] }),

@@ -10,7 +10,7 @@ use mtasts_store::{Channel, Role, Store, StoreError, migrate};
 use mtasts_testkit::{Process, Signal, free_port, wait_until};
 use secrecy::SecretString;
 
-use crate::fixture::{Fixture, config};
+use crate::fixture::{Fixture, config, zone};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -35,7 +35,7 @@ async fn a_store_starts_without_postgres_and_survives_its_restart() {
     let mut config = config(url.clone(), Role::Api, 2);
     config.connect_timeout = Duration::from_millis(500);
     let store = Store::connect(config).await.unwrap();
-    wait_until(DEADLINE, "migrated", async || migrate(&SecretString::from(url.clone())).await.is_ok()).await;
+    wait_until(DEADLINE, "migrated", async || migrate(&SecretString::from(url.clone()), &zone()).await.is_ok()).await;
     wait_until(DEADLINE, "the first answer", async || store.ping().await.is_ok()).await;
     let mut nudges = store.nudges(Channel::Worker);
     tokio::time::timeout(DEADLINE, nudges.changed()).await.unwrap();

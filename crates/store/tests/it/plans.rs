@@ -12,7 +12,7 @@ use mtasts_store::{Actor, DomainFilter, DomainState, Lease, NodeKind, Role, Stor
 use mtasts_testkit::wait_until;
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, GRACE, LEASE, policy};
+use crate::fixture::{Fixture, GRACE, LEASE, policy, zone};
 
 /// Often enough for Postgres to try the generic plan of a prepared statement, which it does from the sixth time on.
 const TIMES: usize = 8;
@@ -57,7 +57,12 @@ const LOAD: &str = r#"
     INSERT INTO edge_entries (name, kind, revision, changed_at, domain_id, tenant_id, version_id, certificate_id)
         SELECT 'd' || i || '.example', 'host', nextval('edge_revisions'), now(), uid('dom', i), ten(i), uid('pol', i),
             uid('crt', i) FROM n;
-    INSERT INTO zone_records SELECT i || '.sts.example', 'TXT', nextval('zone_revisions'), now(), 60, '["x"]' FROM n;
+    INSERT INTO zone_records (name, type, revision, changed_at, ttl, record_values, domain_id)
+        SELECT i || '.sts.example', 'TXT', nextval('zone_revisions'), now(), 60, '["x"]', uid('dom', i) FROM n;
+    INSERT INTO zone_hostings (id, zone, position, writer, lease_token, lease_until)
+        SELECT 'main', 'sts.example', max(revision) - 5000, 'w', 1, '2020-01-01' FROM zone_records;
+    INSERT INTO zone_writes (hosting, name, type, arrived, retry_at)
+        SELECT 'main', i || '.sts.example', 'TXT', true, CASE WHEN i % 100 = 0 THEN timestamptz '2020-01-01' END FROM n;
     INSERT INTO served_ledger SELECT uid('pol', i), uid('dom', i), ten(i), now(), 1 FROM n;
     INSERT INTO audit_events SELECT uid('aud', i), ten(i), now(), 'worker', NULL, NULL, 'a', 'o' FROM n;
     INSERT INTO idempotency_keys SELECT ten(i), 'k' || i, '\x00', 200, '', now() FROM n;
@@ -79,7 +84,7 @@ async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
     })
     .await;
     let counters = "SELECT relname, seq_scan FROM pg_stat_user_tables
-        WHERE relname NOT IN ('nodes', 'ledger_gaps', 'feed_floors', 'acme_accounts', 'token_buckets', 'seaql_migrations', 'n')";
+        WHERE relname NOT IN ('nodes', 'ledger_gaps', 'feed_floors', 'acme_accounts', 'token_buckets', 'seaql_migrations', 'zone_hostings', 'n')";
     let lines = fixture.database.psql(counters).await;
     lines
         .lines()
@@ -230,13 +235,39 @@ async fn all_of_the_worker(fixture: &Fixture, worker: &Store, sample: &Sample) {
     assert_eq!(claimed.len(), 20);
     work(fixture, worker, &claimed[0], sample.now).await;
     worker.zone_read("77.sts.example", RecordType::Txt).await.unwrap().unwrap();
+    hostings_of_the_worker(worker, sample.now).await;
     worker.prune_tombstones(TimeDelta::days(1), sample.now).await.unwrap();
     worker.prune_expired(sample.now).await.unwrap();
     worker.prune_issued(sample.now).await.unwrap();
 }
 
+async fn hostings_of_the_worker(worker: &Store, now: Timestamp) {
+    let lease = worker.claim_hosting("main", &zone(), "w", LEASE, now).await.unwrap().unwrap();
+    let work = worker.hosting_due(&lease, 100, now).await.unwrap();
+    assert_eq!((work.writes.len(), work.more), (100, true));
+    let keys: Vec<_> = work
+        .writes
+        .iter()
+        .map(|write| mtasts_store::WriteKey { name: write.name.clone(), record_type: write.record_type })
+        .collect();
+    worker.hosting_begins(&lease, &keys).await.unwrap();
+    let result = mtasts_store::WriteResult::Arrived { reference: None };
+    let outcomes: Vec<_> =
+        keys.iter().map(|key| mtasts_store::WriteOutcome { key: key.clone(), result: result.clone() }).collect();
+    worker.hosting_outcomes(&lease, &outcomes, work.position, now).await.unwrap();
+    assert!(worker.hosting_retry_at(&lease).await.unwrap().is_some());
+    let names: Vec<_> = keys.into_iter().map(|key| key.name).collect();
+    assert_eq!(worker.wanted_at(&lease, &names).await.unwrap().len(), 100);
+    assert_eq!(worker.wanted_after(&lease, Some(("5.sts.example", RecordType::Txt)), 500).await.unwrap().len(), 500);
+    let other: mtasts_model::ZoneName = "other.example".parse().unwrap();
+    assert_eq!(worker.begin_moves(&zone(), |_| Some(other.clone()), 10, now).await.unwrap(), 10);
+    worker.hostings().await.unwrap();
+    worker.hosting_swept(&lease, serde_json::json!({}), now).await.unwrap();
+    worker.hosting_problem(&lease, Some(("R", "m")), now).await.unwrap();
+}
+
 async fn work(fixture: &Fixture, worker: &Store, lease: &Lease, now: Timestamp) {
-    let facts = worker.facts(lease, now, GRACE).await.unwrap();
+    let facts = worker.facts(lease, now, GRACE, &["main".to_owned()]).await.unwrap();
     worker.domain_settings(lease).await.unwrap();
     let (version, certificate) = (facts.version.unwrap().id, facts.certificate.unwrap().id);
     worker.certificate(lease, certificate).await.unwrap().unwrap();
@@ -246,7 +277,7 @@ async fn work(fixture: &Fixture, worker: &Store, lease: &Lease, now: Timestamp) 
     tx.draft_order(order, "ca", b"k").await.unwrap();
     tx.order_failed(order, "no", true).await.unwrap();
     tx.version_served(version).await.unwrap();
-    tx.records_written(version).await.unwrap();
+    tx.records_written(version, &mtasts_model::lifecycle::DomainZones::at(zone())).await.unwrap();
     tx.records_confirmed(version, &[]).await.unwrap();
     tx.step_failed(StepKind::ProbeMx, "R", "m", None).await.unwrap();
     tx.step_succeeded(StepKind::ProbeMx).await.unwrap();

@@ -5,10 +5,11 @@ use mtasts_model::{
 };
 use mtasts_store::{Role, ZoneWrite};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, zone};
 
 fn write(name: &str, value: Option<&str>) -> ZoneWrite {
     ZoneWrite {
+        zone: zone(),
         name: name.to_owned(),
         record_type: RecordType::Txt,
         set: value.map(|value| RecordData { ttl: 60, values: vec![value.to_owned()] }),

@@ -1,10 +1,9 @@
 //! Showing the CA that the name is ours.
 
 use mtasts_certs::{ChallengeKind, OfferedChallenge, OrderState};
-use mtasts_dns::{Confirmation, RecordChange, confirm};
 use mtasts_model::{
     OrderId,
-    feed::{RecordData, RecordType},
+    feed::RecordData,
     label::DelegationPurpose,
     lifecycle::{CnameSeen, StepKind},
 };
@@ -72,11 +71,10 @@ impl Context<'_> {
         if let Some(challenge) = for_edges {
             return Ok(Finding::ChallengeForEdges { order: order.id, challenge });
         }
-        let name = DelegationPurpose::AcmeChallenge.target(&self.facts.label, &self.config.zone);
         let value = challenge.dns_01_value();
+        let name = DelegationPurpose::AcmeChallenge.target(&self.facts.label, &self.facts.zones.home);
         let set = RecordData { ttl: CHALLENGE_TTL, values: vec![value.clone()] };
-        let change = RecordChange { name: name.clone(), record_type: RecordType::Txt, set: Some(set) };
-        self.apply(&[change]).await?;
+        self.want(&self.in_zones(DelegationPurpose::AcmeChallenge, Some(&set))).await?;
         Ok(Finding::ChallengeInZone { order: order.id, name, value })
     }
 
@@ -89,8 +87,8 @@ impl Context<'_> {
         let Some(kind) = published_kind(&order) else {
             return Err(Failure::new("OrderMissing", format!("The order {id} has no published answer.")).into());
         };
-        if let Some(OrderChallenge::Zone { name, value }) = &order.challenge
-            && !self.zone_has(name, value).await?
+        if let Some(OrderChallenge::Zone { value, .. }) = &order.challenge
+            && !self.zones_have(value).await?
         {
             return Ok(Finding::OrderWait { order: id, until: poll_wait(order.since, self.now()) });
         }
@@ -100,13 +98,14 @@ impl Context<'_> {
         }
     }
 
-    async fn zone_has(&self, name: &str, value: &str) -> Result<bool, StepError> {
+    /// Whether every server of every zone that the customer's CNAME may lead to has the answer.
+    async fn zones_have(&self, value: &str) -> Result<bool, StepError> {
         let expected = RecordData { ttl: CHALLENGE_TTL, values: vec![value.to_owned()] };
-        let (resolver, provider) = (&self.deps.resolver, &*self.deps.provider);
-        let confirmed = confirm(resolver, provider, name, RecordType::Txt, Some(&expected)).await;
-        match confirmed.map_err(|error| Failure::caused("ZoneUnreadable", &error))? {
-            Confirmation::Agreed => Ok(true),
-            Confirmation::Lagging { .. } => Ok(false),
+        for write in self.in_zones(DelegationPurpose::AcmeChallenge, Some(&expected)) {
+            if self.lagging(&write).await.is_some() {
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 }

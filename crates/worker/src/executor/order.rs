@@ -1,12 +1,7 @@
 //! Opening and closing orders. What is drawn or learnt is persisted before the next call (invariant 9).
 
 use mtasts_certs::{ChallengeKind, IssueError, OrderKey, Purpose, RenewalKey};
-use mtasts_dns::RecordChange;
-use mtasts_model::{
-    OrderId,
-    feed::{Challenge, RecordType},
-    lifecycle::Purpose as Kept,
-};
+use mtasts_model::{OrderId, feed::Challenge, label::DelegationPurpose, lifecycle::Purpose as Kept};
 use mtasts_store::{BucketEmpty, Order, OrderChallenge, TokenBucket};
 
 use super::Context;
@@ -155,9 +150,8 @@ impl Context<'_> {
 
     /// Takes a dns-01 answer out of the zone. Answers at the edges go with the order's row.
     pub(super) async fn clear_challenge(&self, order: &Order) -> Result<(), StepError> {
-        if let Some(OrderChallenge::Zone { name, .. }) = &order.challenge {
-            let gone = RecordChange { name: name.clone(), record_type: RecordType::Txt, set: None };
-            self.apply(&[gone]).await?;
+        if let Some(OrderChallenge::Zone { .. }) = &order.challenge {
+            self.want(&self.in_zones(DelegationPurpose::AcmeChallenge, None)).await?;
         }
         Ok(())
     }

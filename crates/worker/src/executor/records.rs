@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use mtasts_dns::{ConfirmError, Confirmation, ProviderError, RecordChange, confirm};
+use mtasts_dns::{ConfirmError, Confirmation, confirm};
 use mtasts_model::{
-    PolicyVersionId, ReportUri, StsRecord, Timestamp, TlsRptRecord,
+    PolicyVersionId, ReportUri, StsRecord, TlsRptRecord, ZoneName,
     feed::{RecordData, RecordType},
     label::DelegationPurpose,
     lifecycle::{DomainFacts, VersionFacts},
 };
+use mtasts_store::ZoneWrite;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
@@ -17,6 +17,8 @@ use crate::outcome::{Failure, Finding, StepError};
 
 /// Servers that lag are asked again this often …
 const CONFIRM_PAUSE: Duration = Duration::from_millis(50);
+/// … then more rarely …
+const LONGEST_CONFIRM_PAUSE: Duration = Duration::from_millis(400);
 /// … and so long before the step is given back. Our own nameservers need well under a second.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -24,44 +26,65 @@ impl Context<'_> {
     /// Writes the id, and where reports go.
     pub(super) async fn write_records(&self, id: PolicyVersionId) -> Result<Finding, StepError> {
         // What was planned may have changed meanwhile: looked at again as shortly before the write as can be.
-        let facts = self.deps.store.facts(self.lease, self.now(), self.config.edge_grace).await?;
+        let gates = self.deps.zones.gates();
+        let facts = self.deps.store.facts(self.lease, self.now(), self.config.edge_grace, &gates).await?;
         let version = may_publish(&facts, id)?;
-        let changes = self.changes(version, &self.report_uris().await?)?;
-        self.apply(&changes).await?;
-        Ok(Finding::RecordsWritten { version: id })
+        let writes = self.wanted(version, &self.report_uris().await?)?;
+        self.want(&writes).await?;
+        Ok(Finding::RecordsWritten { version: id, zones: self.facts.zones.clone() })
     }
 
-    /// Reads the records back from every authoritative server.
+    /// Reads the records back from every authoritative server of every zone.
     pub(super) async fn confirm_records(&self, id: PolicyVersionId) -> Result<Finding, StepError> {
         let version = self.version(id)?;
         let report_uris = self.report_uris().await?;
-        let changes = self.changes(version, &report_uris)?;
-        self.wait_for_servers(&changes).await?;
+        let writes = self.wanted(version, &report_uris)?;
+        self.wait_for_servers(&writes).await?;
         Ok(Finding::RecordsConfirmed { version: id, report_uris })
     }
 
-    /// Takes all of the domain's records out of the zone.
+    /// Takes all of the domain's records out of the zones.
     pub(super) async fn remove_records(&self) -> Result<Finding, StepError> {
-        let gone = |purpose: DelegationPurpose| RecordChange {
-            name: purpose.target(&self.facts.label, &self.config.zone),
-            record_type: RecordType::Txt,
-            set: None,
-        };
-        let purposes =
-            [DelegationPurpose::StsRecord, DelegationPurpose::TlsRptRecord, DelegationPurpose::AcmeChallenge];
-        let changes = purposes.map(gone);
-        self.apply(&changes).await?;
-        self.wait_for_servers(&changes).await?;
+        let writes: Vec<_> = RECORDS.into_iter().flat_map(|purpose| self.in_zones(purpose, None)).collect();
+        self.want(&writes).await?;
+        self.wait_for_servers(&writes).await?;
         Ok(Finding::RecordsRemoved)
     }
 
-    fn changes(&self, version: &VersionFacts, report_uris: &[ReportUri]) -> Result<[RecordChange; 2], StepError> {
-        let change = |purpose: DelegationPurpose, value: Option<String>| RecordChange {
-            name: purpose.target(&self.facts.label, &self.config.zone),
-            record_type: RecordType::Txt,
-            set: value.map(|value| RecordData { ttl: self.config.record_ttl, values: vec![value] }),
+    /// The records stand in the new home.
+    pub(super) fn enter_zone(&self) -> Result<Finding, StepError> {
+        let Some(zone) = self.facts.zones.next.clone() else {
+            return Err(Failure::new("NotMoving", "The domain does not move to another zone.").into());
         };
-        let sts = StsRecord::new(version.policy_id.clone()).to_string();
+        Ok(Finding::ZoneEntered { zone })
+    }
+
+    /// Takes the domain's records out of the zone that it has left.
+    pub(super) async fn leave_zone(&self) -> Result<Finding, StepError> {
+        let Some(zone) = self.facts.zones.former.clone() else {
+            return Err(Failure::new("NotMoving", "The domain does not come from another zone.").into());
+        };
+        self.want(&RECORDS.map(|purpose| self.in_zone(&zone, purpose, None))).await?;
+        Ok(Finding::ZoneLeft { zone })
+    }
+
+    /// One record set in each of the domain's zones.
+    pub(super) fn in_zones(&self, purpose: DelegationPurpose, set: Option<&RecordData>) -> Vec<ZoneWrite> {
+        self.facts.zones.all().map(|zone| self.in_zone(zone, purpose, set)).collect()
+    }
+
+    fn in_zone(&self, zone: &ZoneName, purpose: DelegationPurpose, set: Option<&RecordData>) -> ZoneWrite {
+        ZoneWrite {
+            zone: zone.clone(),
+            name: purpose.target(&self.facts.label, zone),
+            record_type: RecordType::Txt,
+            set: set.cloned(),
+        }
+    }
+
+    fn wanted(&self, version: &VersionFacts, report_uris: &[ReportUri]) -> Result<Vec<ZoneWrite>, StepError> {
+        let text = |value: String| RecordData { ttl: self.config.record_ttl, values: vec![value] };
+        let sts = text(StsRecord::new(version.policy_id.clone()).to_string());
         // The service's own intake first: some senders use the first address only (RFC 8460 §3).
         let mut rua = Vec::new();
         for template in &self.config.report_templates {
@@ -73,9 +96,11 @@ impl Context<'_> {
             None
         } else {
             let record = TlsRptRecord::new(rua);
-            Some(record.map_err(|error| Failure::caused("ReportAddressUnusable", &error))?.to_string())
+            Some(text(record.map_err(|error| Failure::caused("ReportAddressUnusable", &error))?.to_string()))
         };
-        Ok([change(DelegationPurpose::StsRecord, Some(sts)), change(DelegationPurpose::TlsRptRecord, tls_rpt)])
+        let mut writes = self.in_zones(DelegationPurpose::StsRecord, Some(&sts));
+        writes.extend(self.in_zones(DelegationPurpose::TlsRptRecord, tls_rpt.as_ref()));
+        Ok(writes)
     }
 
     /// The tenant's own addresses.
@@ -83,31 +108,50 @@ impl Context<'_> {
         Ok(self.deps.store.domain_settings(self.lease).await?.report_uris)
     }
 
-    async fn wait_for_servers(&self, changes: &[RecordChange]) -> Result<(), StepError> {
+    async fn wait_for_servers(&self, writes: &[ZoneWrite]) -> Result<(), StepError> {
         let patience = Instant::now() + CONFIRM_PATIENCE;
-        for change in changes {
-            while let Some(failure) = self.lagging(change).await {
+        for write in writes {
+            let mut pause = CONFIRM_PAUSE;
+            while let Some(failure) = self.lagging(write).await {
                 if Instant::now() >= patience {
                     return Err(failure.into());
                 }
-                sleep(CONFIRM_PAUSE).await;
+                sleep(pause).await;
+                // A hosted provider's servers are not to be asked twenty times a second.
+                pause = (pause * 2).min(LONGEST_CONFIRM_PAUSE);
             }
         }
         Ok(())
     }
 
-    async fn lagging(&self, change: &RecordChange) -> Option<Failure> {
-        let (resolver, provider) = (&self.deps.resolver, &*self.deps.provider);
-        match confirm(resolver, provider, &change.name, change.record_type, change.set.as_ref()).await {
-            Ok(Confirmation::Agreed) => None,
-            Ok(Confirmation::Lagging { server }) => {
-                Some(Failure::new("RecordsLag", format!("The nameserver {server} does not have {} yet.", change.name)))
-            }
-            Err(error @ ConfirmError::NoServers) => Some(Failure::caused("NoNameservers", &error)),
-            Err(error @ ConfirmError::Resolve(_)) => Some(Failure::caused("NameserverUnreachable", &error)),
+    /// Why one of the zone's servers does not have the set.
+    pub(super) async fn lagging(&self, write: &ZoneWrite) -> Option<Failure> {
+        let mut hostings = self.deps.zones.authoritative(&write.zone).peekable();
+        if hostings.peek().is_none() {
+            let message = format!("The zone {} is not configured with this worker any more.", write.zone);
+            return Some(Failure::new("ZoneNotConfigured", message));
         }
+        for hosting in hostings {
+            let (resolver, provider) = (&self.deps.resolver, &*hosting.provider);
+            match confirm(resolver, provider, &write.name, write.record_type, write.set.as_ref()).await {
+                Ok(Confirmation::Agreed) => {}
+                Ok(Confirmation::Lagging { server }) => {
+                    let message = format!("The nameserver {server} does not have {} yet.", write.name);
+                    return Some(Failure::new("RecordsLag", message));
+                }
+                Err(error @ ConfirmError::NoServers) => return Some(Failure::caused("NoNameservers", &error)),
+                Err(error @ ConfirmError::Resolve(_)) => {
+                    return Some(Failure::caused("NameserverUnreachable", &error));
+                }
+            }
+        }
+        None
     }
 }
+
+/// All record sets that a domain may have in a zone.
+const RECORDS: [DelegationPurpose; 3] =
+    [DelegationPurpose::StsRecord, DelegationPurpose::TlsRptRecord, DelegationPurpose::AcmeChallenge];
 
 /// Invariant 1: the record never names a version that an in-service edge lacks.
 fn may_publish(facts: &DomainFacts, id: PolicyVersionId) -> Result<&VersionFacts, Failure> {
@@ -123,26 +167,14 @@ fn may_publish(facts: &DomainFacts, id: PolicyVersionId) -> Result<&VersionFacts
     Ok(version)
 }
 
-/// A failure of the provider, with its own wish when to be asked again.
-pub(super) fn provider_failed(error: &ProviderError, now: Timestamp) -> Failure {
-    let (reason, after) = match error {
-        ProviderError::Unavailable { retry_after, .. } => ("DnsProviderUnavailable", *retry_after),
-        ProviderError::RateLimited { retry_after } => ("DnsProviderRateLimited", *retry_after),
-        ProviderError::Unauthorized => ("DnsProviderUnauthorized", None),
-        ProviderError::NameOutsideZone { .. } | ProviderError::InvalidName(_) => ("RecordNameUnusable", None),
-        ProviderError::Conflict { .. } => ("DnsRecordConflict", None),
-        ProviderError::Other(_) => ("DnsProviderFailed", None),
-    };
-    let after = after.and_then(|wait| TimeDelta::from_std(wait).ok());
-    Failure::caused(reason, error).until(after.map(|wait| now + wait))
-}
-
 #[cfg(test)]
 mod tests {
     use mtasts_model::{
         CertificateId, Clock, DomainId, Label, MailDomain, MaxAge, Mode, Policy, PolicyId, Revision, TenantId,
         clock::{ManualClock, SeededEntropy},
-        lifecycle::{Attempts, EdgeFacts, HostContentRef, HostFacts, HostOwner, LedgerFacts, MxSource, Purpose},
+        lifecycle::{
+            Attempts, DomainZones, EdgeFacts, HostContentRef, HostFacts, HostOwner, LedgerFacts, MxSource, Purpose,
+        },
     };
 
     use super::*;
@@ -157,6 +189,7 @@ mod tests {
             tenant_id: TenantId::draw(now, &entropy),
             name: MailDomain::from_stored("customer.test").unwrap(),
             label: Label::draw(&entropy),
+            zones: DomainZones::at("sts.test".parse().unwrap()),
             created_at: now,
             purpose: Purpose::Live,
             nudged_at: now,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use mtasts_store::DomainView;
-use mtasts_worker::Worker;
+use mtasts_worker::{Worker, Zones};
 use tokio::time::{Duration, sleep};
 
 use crate::world::{Call, KillSwitch, Killed, Running, ScriptedCa, World, config};
@@ -33,7 +33,6 @@ async fn a_worker_killed_after_each_call_and_before_its_outcome_is_recorded_lose
         Call::Finalize,
         Call::Download,
         Call::Renewal,
-        Call::Apply,
     ]);
     let domain = world.register(world.tenant().await, "customer.test").await;
     world.delegate(&domain);
@@ -44,8 +43,8 @@ async fn a_worker_killed_after_each_call_and_before_its_outcome_is_recorded_lose
         let mut config = config(&format!("life-{life}"));
         config.lease = TimeDelta::seconds(2);
         let issuer = Arc::new(KillSwitch { inner: ca.clone(), killed: killed.clone() });
-        let provider = Arc::new(KillSwitch { inner: world.zone.provider(), killed: killed.clone() });
-        let worker = Running::new(Worker::new(config, world.deps(issuer, provider)));
+        let zones = Zones::one(Arc::new(world.zone.provider()));
+        let worker = Running::new(Worker::new(config, world.deps(issuer, zones)));
         tokio::select! {
             () = killed.fell() => worker.kill().await,
             published = world.published(&domain) => {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use mtasts_model::{ConditionKind, Status};
 use mtasts_probe::{MxProber, ProbeConfig, Timeouts};
-use mtasts_worker::{Worker, WorkerConfig};
+use mtasts_worker::{Worker, WorkerConfig, Zones};
 use tokio::{
     net::TcpListener,
     time::{Duration, sleep, timeout},
@@ -66,7 +66,7 @@ async fn hosts_that_never_answer_take_no_tenant_but_their_own_a_place() {
             counter.fetch_add(1, Ordering::SeqCst);
         }
     });
-    let mut deps = world.deps(Arc::new(world.ca.clone()), Arc::new(world.zone.provider()));
+    let mut deps = world.deps(Arc::new(world.ca.clone()), Zones::one(Arc::new(world.zone.provider())));
     let long = Duration::from_mins(2);
     let timeouts = Timeouts { connect: long, handshake: long, reply: long, fetch: long, mx_host: long };
     let probe = ProbeConfig { smtp_port: port, timeouts, ..world.probe_config() };

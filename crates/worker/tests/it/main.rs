@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test has no better use for an error")]
 
+#[path = "../../../dns/tests/it/contract.rs"]
+#[expect(dead_code, reason = "what is for providers that others can write to")]
+mod contract;
 mod crashes;
+mod embedded;
 mod fences;
 mod isolation;
 mod lifecycle;
 mod ownership;
 mod validation;
 mod world;
+mod zones;

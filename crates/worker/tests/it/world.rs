@@ -4,17 +4,17 @@ mod ca;
 mod clock;
 mod dns;
 mod edge;
+mod hosted;
 mod zone;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use mtasts_certs::{Issuer, KeyRing, LocalCa, LocalCaConfig};
-use mtasts_dns::{Resolver, ResolverConfig, ZoneProvider};
+use mtasts_dns::{Resolver, ResolverConfig};
 use mtasts_model::{
     Clock, Condition, ConditionKind, DomainId, HostName, Label, MailDomain, MaxAge, Mode, MxPattern, Policy, PolicyId,
-    PolicyVersionId, ReportUri, Status, SystemEntropy, TenantId, ZoneName, label::DelegationPurpose,
-    lifecycle::MxSource,
+    PolicyVersionId, ReportUri, Status, SystemEntropy, TenantId, label::DelegationPurpose, lifecycle::MxSource,
 };
 use mtasts_probe::{MxProber, PolicyFetcher, ProbeConfig, Timeouts, roots};
 use mtasts_store::{
@@ -22,7 +22,7 @@ use mtasts_store::{
     VersionReason, migrate,
 };
 use mtasts_testkit::{TestDatabase, wait_for, wait_until};
-use mtasts_worker::{Worker, WorkerConfig, WorkerDeps};
+use mtasts_worker::{Worker, WorkerConfig, WorkerDeps, Zones};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -34,12 +34,15 @@ pub(crate) use self::{
     clock::ShiftedClock,
     dns::CustomerDns,
     edge::FakeEdge,
+    hosted::{Hosted, Mood},
     zone::Zone,
 };
 
 /// Longer than anything should take here.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const ZONE: &str = "sts.test";
+/// A second zone of the service, for those tests that have one.
+pub(crate) const OTHER_ZONE: &str = "sts2.test";
 
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
@@ -61,7 +64,7 @@ impl World {
         let filter = filter.unwrap_or_else(|_| "mtasts_worker=info".into());
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let database = TestDatabase::create().await;
-        migrate(&SecretString::from(database.url())).await.unwrap();
+        migrate(&SecretString::from(database.url()), &ZONE.parse().unwrap()).await.unwrap();
         let (api, store, edge_store) =
             (open(&database, Role::Api).await, open(&database, Role::Worker).await, open(&database, Role::Edge).await);
         let clock = ShiftedClock::default();
@@ -75,13 +78,13 @@ impl World {
     }
 
     /// A worker's dependencies, all of them real but for the surroundings.
-    pub(crate) fn deps(&self, issuer: Arc<dyn Issuer>, provider: Arc<dyn ZoneProvider>) -> WorkerDeps {
+    pub(crate) fn deps(&self, issuer: Arc<dyn Issuer>, zones: Zones) -> WorkerDeps {
         let resolver = self.resolver();
         let probe = self.probe_config();
         WorkerDeps {
             store: self.store.clone(),
             resolver: resolver.clone(),
-            provider,
+            zones,
             issuer,
             key_ring: self.key_ring.clone(),
             policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone()).unwrap(),
@@ -115,7 +118,7 @@ impl World {
     }
 
     pub(crate) fn start_with(&self, config: WorkerConfig, issuer: Arc<dyn Issuer>) -> Running {
-        Running::new(Worker::new(config, self.deps(issuer, Arc::new(self.zone.provider()))))
+        Running::new(Worker::new(config, self.deps(issuer, Zones::one(Arc::new(self.zone.provider())))))
     }
 
     pub(crate) async fn tenant(&self) -> TenantId {
@@ -127,11 +130,16 @@ impl World {
 
     /// Registers a domain with MX hosts left to us, and gives it an MX record. The CNAMEs are not there yet.
     pub(crate) async fn register(&self, tenant: TenantId, name: &str) -> DomainView {
+        self.register_in(tenant, name, ZONE).await
+    }
+
+    pub(crate) async fn register_in(&self, tenant: TenantId, name: &str, zone: &str) -> DomainView {
         self.customers.mx(name, &format!("mx.{name}"));
         let new = NewDomain {
             id: DomainId::draw(self.clock.now(), &SystemEntropy),
             name: MailDomain::from_stored(name).unwrap(),
             label: Label::draw(&SystemEntropy),
+            zone: zone.parse().unwrap(),
             mx_source: MxSource::Auto,
             first: None,
             preferred_mode: Mode::Testing,
@@ -146,9 +154,9 @@ impl World {
 
     /// Points the customer's CNAMEs at the registration's label.
     pub(crate) fn delegate(&self, domain: &DomainView) {
-        let zone: ZoneName = ZONE.parse().unwrap();
+        let zone = &domain.zones.home;
         for purpose in [DelegationPurpose::PolicyHost, DelegationPurpose::StsRecord, DelegationPurpose::TlsRptRecord] {
-            self.customers.cname(&purpose.name(&domain.name), &purpose.target(&domain.label, &zone));
+            self.customers.cname(&purpose.name(&domain.name), &purpose.target(&domain.label, zone));
         }
     }
 
@@ -237,6 +245,11 @@ impl World {
         self.database.psql(&format!("SELECT count(*) FROM {query}")).await.trim().parse().unwrap()
     }
 
+    /// The largest number in a column, as the superuser; 0 if there is none.
+    pub(crate) async fn highest(&self, table: &str, column: &str) -> u64 {
+        self.database.psql(&format!("SELECT COALESCE(max({column}), 0) FROM {table}")).await.trim().parse().unwrap()
+    }
+
     pub(crate) async fn wait_until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         wait_until(PATIENCE, what, || holds()).await;
     }
@@ -248,7 +261,7 @@ pub(crate) fn config(name: &str) -> WorkerConfig {
         poll: Duration::from_millis(200),
         stop_grace: Duration::from_secs(1),
         edge_grace: TimeDelta::seconds(30),
-        ..WorkerConfig::new(name, ZONE.parse().unwrap())
+        ..WorkerConfig::new(name)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use mtasts_model::{
-    Condition, Delegation, Mode, Policy, ZoneName,
+    Condition, Delegation, Mode, Policy,
     label::DelegationPurpose,
     lifecycle::{CnameSeen, DelegationSeen, MxHostSeen, MxSource},
 };
@@ -82,13 +82,13 @@ pub(crate) struct ConditionBody {
 #[schema(as = Delegation)]
 pub(crate) struct DelegationBody {
     /// The CNAMEs to set, once.
-    records: Vec<RecordBody>,
+    pub(crate) records: Vec<RecordBody>,
     /// The same as lines of a zone file.
     #[schema(example = "mta-sts.example.com. 3600 IN CNAME 4xk7n2d3e5pzk7qn2wq4lq3m6y.edge.sts.example.net.\n")]
-    zone_file: String,
+    pub(crate) zone_file: String,
     /// When the records were last looked at; null until they were.
     #[schema(required)]
-    checked_at: Option<DateTime<Utc>>,
+    pub(crate) checked_at: Option<DateTime<Utc>>,
 }
 
 /// One CNAME.
@@ -197,7 +197,7 @@ pub(crate) struct WithdrawalBody {
 }
 
 impl DomainBody {
-    pub(crate) fn of(view: DomainView, zone: &ZoneName) -> Self {
+    pub(crate) fn of(view: DomainView) -> Self {
         let policy = view.version.as_ref().map(|version| &version.policy);
         Self {
             id: view.id.to_string(),
@@ -207,9 +207,9 @@ impl DomainBody {
             mode: policy.map_or(view.preferred_mode, Policy::mode),
             created_at: view.created_at,
             nudged_at: view.nudged_at,
-            delegation: DelegationBody::of(&view, zone),
+            delegation: DelegationBody::of(&view),
             mx: MxBody::of(&view, policy),
-            withdrawal: WithdrawalBody::of(&view, zone),
+            withdrawal: WithdrawalBody::of(&view),
             policy: view.version.as_ref().map(|version| PolicyBody::of(version, view.mx_seen.as_ref())),
             tls_rpt: TlsRpt { rua: view.report_uris.iter().map(|uri| uri.as_str().to_owned()).collect() },
             conditions: view.conditions.into_iter().map(ConditionBody::from).collect(),
@@ -242,8 +242,8 @@ impl From<CertificateSummary> for CertificateBody {
 }
 
 impl DelegationBody {
-    fn of(view: &DomainView, zone: &ZoneName) -> Self {
-        let delegation = Delegation::new(&view.name, &view.label, zone);
+    pub(crate) fn of(view: &DomainView) -> Self {
+        let delegation = Delegation::new(&view.name, &view.label, &view.zones.home);
         let seen = view.delegation_seen.as_ref();
         let records = delegation.records().into_iter().map(|record| {
             let (word, target) = seen.map(|seen| what_was_seen(seen, record.purpose)).unzip();
@@ -308,10 +308,10 @@ impl MxHostBody {
 }
 
 impl WithdrawalBody {
-    fn of(view: &DomainView, zone: &ZoneName) -> Option<Self> {
+    fn of(view: &DomainView) -> Option<Self> {
         let requested_at = view.withdraw_requested_at?;
         let safe_now = view.state == DomainState::Gone;
-        let records = Delegation::new(&view.name, &view.label, zone).records();
+        let records = Delegation::new(&view.name, &view.label, &view.zones.home).records();
         let message = if safe_now {
             "No sender can hold a policy of this domain any more: remove the CNAMEs from your zone."
         } else {

@@ -76,10 +76,12 @@ impl CreateDomain {
         else {
             return Err(faults.into_problem());
         };
+        let label = Label::draw(&*state.entropy);
         let new = NewDomain {
             id: DomainId::draw(scope.now(), &*state.entropy),
             name,
-            label: Label::draw(&*state.entropy),
+            zone: state.config.placement.choose(&label).clone(),
+            label,
             mx_source: if first.is_some() { MxSource::Listed } else { MxSource::Auto },
             first: None,
             preferred_mode: mode,
@@ -136,7 +138,7 @@ pub(crate) async fn create_domain(
         .run(tx, async |tx| {
             let view = tx.create_domain(new, &scope.actor(), now).await?;
             let location = format!("/v1/domains/{}", view.id);
-            let body = DomainBody::of(view, &scope.state().config.zone);
+            let body = DomainBody::of(view);
             Ok(Answer::new(StatusCode::CREATED, &body)?.location(location))
         })
         .await?;

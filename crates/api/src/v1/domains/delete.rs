@@ -51,5 +51,5 @@ pub(crate) async fn delete_domain(scope: TenantScope, id: PathId<DomainId>) -> R
     let none = new_version(&scope, none, VersionReason::Withdrawn, None);
     let view = tx.request_withdrawal(id.0, none, &scope.actor(), scope.now()).await?;
     tx.commit().await?;
-    Ok(HttpResponse::Accepted().json(DomainBody::of(view, &scope.state().config.zone)))
+    Ok(HttpResponse::Accepted().json(DomainBody::of(view)))
 }

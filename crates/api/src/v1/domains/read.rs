@@ -38,5 +38,5 @@ impl IntoResponses for Errors {
 pub(crate) async fn read_domain(scope: TenantScope, id: PathId<DomainId>) -> Result<HttpResponse, Problem> {
     let tx = scope.begin().await?;
     let view = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-    Ok(HttpResponse::Ok().json(DomainBody::of(view, &scope.state().config.zone)))
+    Ok(HttpResponse::Ok().json(DomainBody::of(view)))
 }

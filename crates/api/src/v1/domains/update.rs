@@ -68,5 +68,5 @@ pub(crate) async fn update_domain(
         None => view,
     };
     tx.commit().await?;
-    Ok(HttpResponse::Ok().json(DomainBody::of(view, &scope.state().config.zone)))
+    Ok(HttpResponse::Ok().json(DomainBody::of(view)))
 }

@@ -10,11 +10,7 @@ use mtasts_certs::{
     CaaIdentity, ChallengeKind, IssueError, IssuedChain, Issuer, LocalCa, OfferedChallenge, OrderKey, OrderState,
     PlacedOrder, RenewalInfo, RenewalKey,
 };
-use mtasts_dns::{ProviderError, RecordChange, ZoneProvider};
-use mtasts_model::{
-    HostName, ZoneName,
-    feed::{RecordData, RecordType},
-};
+use mtasts_model::HostName;
 use tokio::sync::{Notify, watch};
 
 /// A call that a worker made.
@@ -27,7 +23,6 @@ pub(crate) enum Call {
     Finalize,
     Download,
     Renewal,
-    Apply,
 }
 
 /// What the CA finds when it looks.
@@ -273,27 +268,6 @@ impl<T: Issuer> Issuer for KillSwitch<T> {
         let outcome = self.inner.renewal_info(chain).await;
         self.killed.pass(Call::Renewal).await;
         outcome
-    }
-}
-
-#[async_trait]
-impl<T: ZoneProvider> ZoneProvider for KillSwitch<T> {
-    fn zone(&self) -> &ZoneName {
-        self.inner.zone()
-    }
-
-    async fn read(&self, name: &str, record_type: RecordType) -> Result<Option<RecordData>, ProviderError> {
-        self.inner.read(name, record_type).await
-    }
-
-    async fn apply(&self, changes: &[RecordChange]) -> Result<(), ProviderError> {
-        let outcome = self.inner.apply(changes).await;
-        self.killed.pass(Call::Apply).await;
-        outcome
-    }
-
-    fn authoritative(&self) -> Vec<std::net::SocketAddr> {
-        self.inner.authoritative()
     }
 }
 

@@ -19,7 +19,7 @@ use hickory_proto::{
 };
 use tokio::net::UdpSocket;
 
-use super::ZONE;
+use super::{OTHER_ZONE, ZONE};
 
 type Table = Arc<Mutex<HashMap<String, Vec<RData>>>>;
 
@@ -85,7 +85,7 @@ fn answer(table: &Table, question: &Message) -> Message {
     let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
     answer.metadata.recursion_available = true;
     answer.add_query(query.clone());
-    let records = if name.ends_with(&format!(".edge.{ZONE}")) {
+    let records = if [ZONE, OTHER_ZONE].iter().any(|zone| name.ends_with(&format!(".edge.{zone}"))) {
         Some(vec![RData::A(A(Ipv4Addr::LOCALHOST))])
     } else {
         table.lock().unwrap().get(&name).cloned()

@@ -5,14 +5,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use mtasts_dns::{
-    Lookup, Nameserver, NameserverConfig, ProviderError, RecordChange, Resolver, ResolverConfig, ZoneProvider,
-    nameserver::{FeedError, NameServer, ZoneFeed},
+    Known, Lookup, ProviderError, RecordChange, Resolver, ResolverConfig, ZoneProvider,
     providers::{Embedded, ZoneStore},
 };
 use mtasts_model::{
     Clock, NodeId, Revision, SystemEntropy,
     feed::{Page, RecordData, RecordType, ZoneChange},
 };
+use mtasts_nameserver::{FeedError, NameServer, Nameserver, NameserverConfig, ZoneFeed};
 use mtasts_store::{Channel, NodeKind, NudgeReceiver, Store, StoreError, ZoneWrite};
 use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -39,7 +39,10 @@ impl Zone {
         let nudges = Mutex::new(edge_store.nudges(Channel::Zone));
         let feed = Feed { store: edge_store.clone(), node, clock: clock.clone(), nudges };
         let stop = CancellationToken::new();
-        let nameserver = Nameserver::bind(config, Arc::new(feed), Arc::new(SystemEntropy), stop.clone()).await.unwrap();
+        let nameserver =
+            Nameserver::bind(config, Arc::new(feed), Arc::new(SystemEntropy), Arc::new(clock.clone()), stop.clone())
+                .await
+                .unwrap();
         let address = nameserver.addresses()[0];
         Self { store: store.clone(), clock: clock.clone(), address, _nameserver: nameserver, _stop: stop.drop_guard() }
     }
@@ -52,7 +55,8 @@ impl Zone {
     /// Writes as somebody who has the zone's credentials.
     pub(crate) async fn overwrite(&self, name: &str, value: &str) {
         let set = RecordData { ttl: 60, values: vec![value.to_owned()] };
-        let change = RecordChange { name: name.to_owned(), record_type: RecordType::Txt, set: Some(set) };
+        let change =
+            RecordChange { name: name.to_owned(), record_type: RecordType::Txt, set: Some(set), known: Known::Perhaps };
         self.provider().apply(&[change]).await.unwrap();
     }
 
@@ -80,6 +84,7 @@ impl ZoneStore for Records {
 
     async fn apply(&self, changes: &[RecordChange]) -> Result<(), ProviderError> {
         let write = |change: &RecordChange| ZoneWrite {
+            zone: ZONE.parse().unwrap(),
             name: change.name.clone(),
             record_type: change.record_type,
             set: change.set.clone(),
