@@ -203,6 +203,10 @@ impl Writer {
                 Ok(()) => break,
             }
         }
+        // A batch of which nothing got through says nothing good of the provider.
+        if outcomes.iter().all(|outcome| matches!(outcome.result, WriteResult::Failed { .. })) {
+            return Ok(());
+        }
         let id = &self.hosting.id;
         metrics::gauge!("mtasts_zone_provider_up", "hosting" => id.clone()).set(1.0);
         answered(self.deps.store.hosting_problem(lease, None, self.now())).await
