@@ -52,7 +52,7 @@ impl Context<'_> {
             Step::WriteRecords { version } => self.write_records(version).await,
             Step::ConfirmRecords { version } => self.confirm_records(version).await,
             Step::RemoveRecords => self.remove_records().await,
-            Step::EnterZone => self.enter_zone(),
+            Step::EnterZone => self.enter_zone().await,
             Step::LeaveZone => self.leave_zone().await,
             Step::Finish => Ok(Finding::Finished),
         }

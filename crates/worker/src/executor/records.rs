@@ -1,8 +1,8 @@
 //! The TXT records in the service's zone: written only once every edge has the body (invariant 1, RFC 8461 §8.1).
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use mtasts_dns::{ConfirmError, Confirmation, confirm};
+use mtasts_dns::{ConfirmError, Confirmation, Lookup, confirm};
 use mtasts_model::{
     PolicyVersionId, ReportUri, StsRecord, TlsRptRecord, ZoneName,
     feed::{RecordData, RecordType},
@@ -51,12 +51,33 @@ impl Context<'_> {
         Ok(Finding::RecordsRemoved)
     }
 
-    /// The records stand in the new home.
-    pub(super) fn enter_zone(&self) -> Result<Finding, StepError> {
+    /// The records stand in the new home. The customer is about to be told to point the policy host's CNAME there as
+    /// well, so that name must lead to the edges first.
+    pub(super) async fn enter_zone(&self) -> Result<Finding, StepError> {
         let Some(zone) = self.facts.zones.next.clone() else {
             return Err(Failure::new("NotMoving", "The domain does not move to another zone.").into());
         };
+        let name = DelegationPurpose::PolicyHost.target(&self.facts.label, &zone);
+        for hosting in self.deps.zones.authoritative(&zone) {
+            for server in hosting.provider.authoritative() {
+                if !self.has_address(server, &name).await? {
+                    let message = format!("The nameserver {server} has no address for {name} yet.");
+                    return Err(Failure::new("EdgesNotInZone", message).into());
+                }
+            }
+        }
         Ok(Finding::ZoneEntered { zone })
+    }
+
+    async fn has_address(&self, server: SocketAddr, name: &str) -> Result<bool, StepError> {
+        for record_type in [RecordType::A, RecordType::Aaaa] {
+            let answer = self.deps.resolver.query_at(server, name, record_type).await;
+            let answer = answer.map_err(|error| Failure::caused("NameserverUnreachable", &error))?;
+            if matches!(answer, Lookup::Found(_)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes the domain's records out of the zone that it has left.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use hickory_proto::{
     op::{Message, MessageType, OpCode, ResponseCode},
-    rr::{Record, RecordType as WireType},
+    rr::Record,
 };
 use mtasts_dns::{Applied, Known, Mark, Observed, ProviderError, RecordChange, ZoneProvider, wire};
 use mtasts_model::{
@@ -229,11 +229,17 @@ fn answer(sets: &Sets, question: &Message) -> Message {
     let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
     answer.metadata.authoritative = true;
     answer.add_query(query.clone());
-    match sets.get(&(name, RecordType::Txt)).filter(|_| query.query_type == WireType::TXT) {
+    let asked = RecordType::ALL.into_iter().find(|known| wire::wire_type(*known) == query.query_type);
+    let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+    let found = asked.and_then(|asked| {
+        let names = [Some(name), wildcard];
+        names.into_iter().flatten().find_map(|name| sets.get(&(name, asked)).map(|kept| (asked, kept)))
+    });
+    match found {
         None => answer.metadata.response_code = ResponseCode::NXDomain,
-        Some(kept) => {
+        Some((asked, kept)) => {
             for value in &kept.data.values {
-                let data = wire::data(RecordType::Txt, value).unwrap();
+                let data = wire::data(asked, value).unwrap();
                 answer.add_answer(Record::from_rdata(query.name.clone(), kept.data.ttl, data));
             }
         }
