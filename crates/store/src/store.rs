@@ -81,8 +81,19 @@ impl Store {
         &self.inner.db
     }
 
+    /// In a task of its own, because whoever waits may lose patience at any moment. A `BEGIN` of which the driver never
+    /// saw the answer would go back to the pool within a transaction that nobody knows of: what the next callers write
+    /// by that connection would be lost, and what they lock would stay locked.
     pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
-        Ok(self.db().begin().await?)
+        let db = self.db().clone();
+        match tokio::spawn(async move { db.begin().await }).await {
+            Ok(begun) => Ok(begun?),
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and whoever waits here with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
     }
 
     pub(crate) fn nudge_source(&self) -> &Nudges {

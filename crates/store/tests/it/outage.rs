@@ -104,3 +104,25 @@ async fn a_pool_that_is_used_up_is_unavailable_and_a_lock_that_is_held_is_busy()
     let stuck = tx.request_verify(domain.id, &mtasts_store::Actor::operator(), fixture.now()).await.unwrap_err();
     assert!(stuck.is_transient() && !stuck.is_unavailable(), "{stuck:?}");
 }
+
+#[tokio::test]
+async fn whoever_loses_patience_while_a_transaction_begins_leaves_no_session_within_it() {
+    let fixture = Fixture::new().await;
+    let api = fixture.store_of(Role::Api, 1).await;
+    let tenant = fixture.tenant(&api).await;
+    for patience in 0..20 {
+        tokio::select! {
+            biased;
+            _ = api.tenant_tx(tenant) => {}
+            () = async { for _ in 0..patience { tokio::task::yield_now().await } } => {}
+        }
+        // Much sooner than Postgres itself would end it.
+        let within = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'mtasts' AND state LIKE 'idle in transaction%'";
+        wait_until(Duration::from_secs(5), "no session is within a transaction", async || {
+            fixture.database.psql(within).await.trim() == "0"
+        })
+        .await;
+        api.tenant(tenant).await.unwrap();
+    }
+}
