@@ -11,6 +11,9 @@ use std::{
 /// How long a polite stop may take before SIGKILL.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
+/// So much of a process's log is shown when its test fails.
+const LAST_LINES: usize = 60;
+
 /// What can be sent to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
@@ -112,6 +115,15 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            #[expect(clippy::print_stderr, reason = "a failed test says what its processes said")]
+            {
+                eprintln!("--- {} said at the end:\n{}", self.name, last.join("\n"));
+            }
+        }
         if matches!(self.child.try_wait(), Ok(None)) {
             // Nothing more can be done for a child that cannot be killed, and a panic here would hide the test's own.
             let _ = self.child.kill();

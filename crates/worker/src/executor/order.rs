@@ -31,6 +31,11 @@ impl Context<'_> {
         if let Some(closed) = self.close_if_foreign(&order).await? {
             return Ok(closed);
         }
+        if self.facts.certificate.is_none() {
+            // A zone that is being filled may not have them yet, and CAs count validations that failed. Before CAA is
+            // looked up, so that no resolver keeps in mind that the name is not there.
+            self.expect_edges_in(&self.facts.zones.home).await?;
+        }
         self.check_caa().await?;
         let replaces = self.replaced(&order).await?;
         let host = self.facts.name.policy_host();

@@ -57,8 +57,14 @@ impl Context<'_> {
         let Some(zone) = self.facts.zones.next.clone() else {
             return Err(Failure::new("NotMoving", "The domain does not move to another zone.").into());
         };
-        let name = DelegationPurpose::PolicyHost.target(&self.facts.label, &zone);
-        for hosting in self.deps.zones.authoritative(&zone) {
+        self.expect_edges_in(&zone).await?;
+        Ok(Finding::ZoneEntered { zone })
+    }
+
+    /// Fails unless every server of the zone has an address for the domain's policy host.
+    pub(super) async fn expect_edges_in(&self, zone: &ZoneName) -> Result<(), StepError> {
+        let name = DelegationPurpose::PolicyHost.target(&self.facts.label, zone);
+        for hosting in self.deps.zones.authoritative(zone) {
             for server in hosting.provider.authoritative() {
                 if !self.has_address(server, &name).await? {
                     let message = format!("The nameserver {server} has no address for {name} yet.");
@@ -66,7 +72,7 @@ impl Context<'_> {
                 }
             }
         }
-        Ok(Finding::ZoneEntered { zone })
+        Ok(())
     }
 
     async fn has_address(&self, server: SocketAddr, name: &str) -> Result<bool, StepError> {

@@ -63,7 +63,11 @@ impl Hosted {
     pub(crate) async fn start(zone: &str) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let server = socket.local_addr().unwrap();
-        let state = State { sets: Sets::new(), mood: Mood::Fine, calls: Vec::new(), drawn: 0 };
+        // What a worker of before has written.
+        let edges = RecordData { ttl: 300, values: vec!["127.0.0.1".to_owned()] };
+        let edges = Kept { data: edges, ours: true, reference: "edges".to_owned() };
+        let sets = Sets::from([((format!("*.edge.{zone}"), RecordType::A), edges)]);
+        let state = State { sets, mood: Mood::Fine, calls: Vec::new(), drawn: 0 };
         let state = Arc::new(Mutex::new(state));
         let answers = Arc::clone(&state);
         tokio::spawn(async move {
@@ -100,6 +104,11 @@ impl Hosted {
 
     pub(crate) fn len(&self) -> usize {
         self.state().sets.len()
+    }
+
+    /// As in a zone that no worker has written to.
+    pub(crate) fn remove_wildcard(&self) {
+        self.state().sets.remove(&(format!("*.edge.{}", self.zone), RecordType::A));
     }
 
     /// As somebody with the zone's credentials; the marker stays where there is one.
