@@ -1,6 +1,8 @@
 //! Who is calling. The middleware finds out once; handlers get it by [`Operator`] or [`TenantScope`], and cannot reach
 //! a tenant's data without one of them.
 
+pub(crate) mod access;
+
 use std::future::{Ready, ready};
 
 use actix_web::{
@@ -11,11 +13,12 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
-use mtasts_model::{ApiKeyId, TenantId, Timestamp};
+use mtasts_model::{ApiKeyId, Scopes, TenantId, Timestamp};
 use mtasts_store::{Actor, TenantTx};
 use secrecy::SecretString;
 
 use crate::{
+    limits::Found,
     observe::{RequestId, Subject},
     problem::{Problem, ProblemKind},
     state::State,
@@ -30,7 +33,7 @@ enum Caller {
     /// The operator token.
     Operator { credential: SecretString },
     /// A tenant's API key.
-    Tenant { tenant_id: TenantId, key_id: ApiKeyId, credential: SecretString },
+    Tenant { tenant_id: TenantId, key_id: ApiKeyId, scopes: Scopes, credential: SecretString },
 }
 
 /// Looks at `Authorization`, once for each request under `/v1`.
@@ -38,7 +41,7 @@ pub(crate) async fn authenticate<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
-    match caller(&request).await {
+    match caller_within_limits(&request).await {
         Ok(caller) => {
             if let Caller::Tenant { tenant_id, .. } = &caller {
                 Subject::of(&request).set_tenant(*tenant_id);
@@ -48,6 +51,24 @@ pub(crate) async fn authenticate<B: MessageBody>(
         }
         Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
     }
+}
+
+/// Looks a credential up if its client may try one, and counts the call.
+async fn caller_within_limits(request: &ServiceRequest) -> Result<Caller, Problem> {
+    let state = state(request.request())?;
+    let Some(limits) = &state.limits else { return caller(request).await };
+    let attempt = limits.attempt(request)?;
+    let caller = caller(request).await;
+    if let Some(attempt) = attempt {
+        let found = match &caller {
+            Ok(Caller::Tenant { tenant_id, key_id, .. }) => Found::Key(*tenant_id, *key_id),
+            Ok(Caller::Operator { .. }) => Found::Operator,
+            Ok(Caller::Unknown { .. }) => Found::Invalid,
+            Err(_) => Found::Unclear,
+        };
+        attempt.settle(found).await?;
+    }
+    caller
 }
 
 async fn caller(request: &ServiceRequest) -> Result<Caller, Problem> {
@@ -69,7 +90,12 @@ async fn caller(request: &ServiceRequest) -> Result<Caller, Problem> {
     }
     let Some(secret) = ApiKeySecret::parse(token) else { return Ok(unknown) };
     Ok(match state.store.authenticate(&secret.hash(), state.now()).await? {
-        Some(key) => Caller::Tenant { tenant_id: key.tenant_id, key_id: key.key_id, credential: token.into() },
+        Some(key) => Caller::Tenant {
+            tenant_id: key.tenant_id,
+            key_id: key.key_id,
+            scopes: key.scopes,
+            credential: token.into(),
+        },
         None => unknown,
     })
 }
@@ -82,12 +108,13 @@ pub(crate) struct Operator {
     source: Option<std::net::IpAddr>,
 }
 
-/// A call by a tenant, and the only way to its data.
+/// A call by a tenant, with a key that has the operation's scope, and the only way to its data.
 pub(crate) struct TenantScope {
     state: Data<State>,
     request_id: RequestId,
     tenant_id: TenantId,
     key_id: ApiKeyId,
+    scopes: Scopes,
     credential: SecretString,
     source: Option<std::net::IpAddr>,
 }
@@ -125,6 +152,11 @@ impl TenantScope {
 
     pub(crate) fn tenant_id(&self) -> TenantId {
         self.tenant_id
+    }
+
+    /// What the key may do.
+    pub(crate) fn scopes(&self) -> Scopes {
+        self.scopes
     }
 
     /// For the audit log.
@@ -173,14 +205,20 @@ impl FromRequest for TenantScope {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(match request.extensions().get::<Caller>() {
-            Some(Caller::Tenant { tenant_id, key_id, credential }) => state(request).map(|state| Self {
-                state,
-                request_id: RequestId::of(request),
-                tenant_id: *tenant_id,
-                key_id: *key_id,
-                credential: credential.clone(),
-                source: request.peer_addr().map(|address| address.ip()),
-            }),
+            Some(Caller::Tenant { tenant_id, key_id, scopes, credential }) => {
+                // The path as the router read it, percent-encoding resolved.
+                access::allow(request.method(), request.match_info().as_str(), *scopes)
+                    .and_then(|()| state(request))
+                    .map(|state| Self {
+                        state,
+                        request_id: RequestId::of(request),
+                        tenant_id: *tenant_id,
+                        key_id: *key_id,
+                        scopes: *scopes,
+                        credential: credential.clone(),
+                        source: request.peer_addr().map(|address| address.ip()),
+                    })
+            }
             Some(Caller::Operator { .. }) => Err(Problem::new(
                 ProblemKind::WrongCredential,
                 "This route takes a tenant's API key, not the operator token",

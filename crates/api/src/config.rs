@@ -6,6 +6,8 @@ use mtasts_model::{NameRules, ZoneName, label::Placement};
 use secrecy::SecretString;
 use url::Url;
 
+use crate::limits::LimitSettings;
+
 /// The configuration of the API.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
@@ -39,6 +41,8 @@ pub struct ApiConfig {
     pub customer_dns_calls: usize,
     /// Of these, those of one tenant.
     pub customer_dns_calls_per_tenant: usize,
+    /// How many calls are possible; None: as many as anybody likes.
+    pub limits: Option<LimitSettings>,
     /// Threads that handle requests.
     pub workers: usize,
     /// Connections at a time, per worker.
@@ -67,6 +71,7 @@ impl ApiConfig {
             customer_dns_deadline: Duration::from_secs(15),
             customer_dns_calls: 64,
             customer_dns_calls_per_tenant: 4,
+            limits: Some(LimitSettings::default()),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
         }

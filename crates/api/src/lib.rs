@@ -9,6 +9,7 @@ mod customer_dns;
 mod domain_connect;
 mod enforce;
 mod extract;
+mod limits;
 mod observe;
 mod openapi;
 mod pages;
@@ -25,6 +26,7 @@ pub use customer_dns::{BoxError, CustomerDns, CustomerDnsError, OpenZone, Standi
 pub use domain_connect::{
     DomainConnect, DomainConnectError, DomainConnectIdentity, DomainConnectSettings, DomainConnectWeb, WebAnswer,
 };
+pub use limits::{LimitSettings, ProxyNetwork, ProxyNetworkError};
 pub use openapi::openapi;
 pub use problem::ProblemKind;
 pub use server::{Api, ApiError, ApiServer};

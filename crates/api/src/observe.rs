@@ -26,6 +26,7 @@ use mtasts_model::{DomainId, Entropy, TenantId};
 use tracing::Instrument;
 
 use crate::{
+    limits::Shown,
     problem::{PROBLEM_JSON, Problem, ProblemKind, RETRY_AFTER},
     state::State,
 };
@@ -96,6 +97,8 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     let subject = Subject::default();
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(subject.clone());
+    let shown = Shown::default();
+    request.extensions_mut().insert(shown.clone());
     let method = method_label(request.method());
     // RFC 9110 §9.3.2: HEAD is GET without the content, which the HTTP layer leaves out.
     if request.method() == Method::HEAD {
@@ -114,10 +117,10 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     };
     let _in_span = span.enter();
     let outcome = match outcome {
-        Ok(response) => Ok(present(response, &state, &id, &route)),
+        Ok(response) => Ok(present(response, &state, &id, &shown, &route)),
         Err(problem) => {
             log_cause(&problem);
-            let answer = finish(problem.respond(&state.config.public_url, id.as_str()), &id);
+            let answer = finish(problem.respond(&state.config.public_url, id.as_str()), &id, &shown);
             Err((answer.status(), actix_web::Error::from(InternalError::from_response(problem.kind().slug(), answer))))
         }
     };
@@ -133,6 +136,7 @@ fn present<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
     state: &State,
     id: &RequestId,
+    shown: &Shown,
     route: &str,
 ) -> ServiceResponse<EitherBody<B>> {
     let problem = match response.response().error() {
@@ -143,13 +147,13 @@ fn present<B: MessageBody + 'static>(
     let answer = problem.map(|failure| {
         let problem = failure.as_problem();
         log_cause(problem);
-        finish(problem.respond(&state.config.public_url, id.as_str()), id)
+        finish(problem.respond(&state.config.public_url, id.as_str()), id, shown)
     });
     if let Some(answer) = answer {
         return response.into_response(answer).map_into_right_body();
     }
     let mut response = response;
-    insert_common_headers(response.headers_mut(), id);
+    insert_common_headers(response.headers_mut(), id, shown);
     if route.starts_with("/docs/") {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY));
     }
@@ -227,15 +231,16 @@ fn log_cause(problem: &Problem) {
     }
 }
 
-fn finish(mut response: HttpResponse, id: &RequestId) -> HttpResponse {
-    insert_common_headers(response.headers_mut(), id);
+fn finish(mut response: HttpResponse, id: &RequestId, shown: &Shown) -> HttpResponse {
+    insert_common_headers(response.headers_mut(), id, shown);
     response
 }
 
-fn insert_common_headers(headers: &mut header::HeaderMap, id: &RequestId) {
+fn insert_common_headers(headers: &mut header::HeaderMap, id: &RequestId, shown: &Shown) {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(X_REQUEST_ID, value);
     }
+    shown.insert_into(headers);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -335,6 +340,7 @@ mod tests {
             operator_hash: [0; 32],
             customer_dns: None,
             domain_connect: None,
+            limits: None,
             places: crate::customer_dns::Places::new(1, 1),
         });
         let app = App::new()

@@ -10,7 +10,7 @@ use utoipa::{
 };
 use utoipa_actix_web::AppExt;
 
-use crate::{problem::ProblemSchema, v1};
+use crate::{auth::access, problem::ProblemSchema, v1};
 
 /// What the operations do not say themselves.
 #[derive(OpenApi)]
@@ -30,6 +30,7 @@ use crate::{problem::ProblemSchema, v1};
         (name = "delegation", description = "The CNAMEs of a domain: in other formats, by one click, or set by us."),
         (name = "dns-credentials", description = "Credentials for your own DNS, with which we set the CNAMEs for you."),
         (name = "policy", description = "The MTA-STS policy of a domain and its versions."),
+        (name = "audit-events", description = "Who did what: append-only, each line chained to the one before."),
     ),
     servers((url = "/", description = "This server")),
     components(schemas(ProblemSchema)),
@@ -46,13 +47,18 @@ pub(crate) fn base() -> Document {
     };
     let components = base.components.get_or_insert_default();
     components.add_security_scheme("operator_token", bearer("The operator's token, from the configuration."));
-    components.add_security_scheme("api_key", bearer("A tenant's API key: `mts_live_…`."));
+    components.add_security_scheme(
+        "api_key",
+        bearer("A tenant's API key: `mts_live_…`. It needs the scope that the operation names."),
+    );
     base
 }
 
 /// The API's OpenAPI 3.1 document. Always the same for the same version of the code.
 pub fn openapi() -> Document {
-    App::new().into_utoipa_app().openapi(base()).configure(v1::configure).split_for_parts().1
+    let mut document = App::new().into_utoipa_app().openapi(base()).configure(v1::configure).split_for_parts().1;
+    access::document(&mut document);
+    document
 }
 
 #[cfg(test)]
@@ -78,7 +84,7 @@ mod tests {
                 assert!(!has_body || operation["responses"]["422"].is_object(), "{at} takes a body without 422");
             }
         }
-        assert_eq!(ids.len(), 28);
+        assert_eq!(ids.len(), 30);
     }
 
     #[test]

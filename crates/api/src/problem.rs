@@ -24,7 +24,10 @@ pub(crate) use documented::documented;
 pub(crate) use documented::groups;
 pub use kinds::ProblemKind;
 
-use crate::{enforce::Doubt, v1::delegation::PlannedRecordBody};
+use crate::{
+    enforce::Doubt,
+    v1::{api_keys::ScopeSchema, delegation::PlannedRecordBody},
+};
 
 /// The media type of RFC 9457 §6.1.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -216,6 +219,9 @@ pub(crate) struct ProblemSchema {
     /// What is wrong with which field or parameter.
     #[schema(required = false)]
     errors: Vec<FieldError>,
+    /// `scope-missing`: the scopes that the key lacks.
+    #[schema(required = false)]
+    missing_scopes: Vec<ScopeSchema>,
     /// `enforce-not-proven`: what speaks against `enforce`.
     #[schema(required = false)]
     reasons: Vec<Doubt>,

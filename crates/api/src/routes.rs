@@ -56,7 +56,8 @@ impl Routes {
     }
 }
 
-fn matches(pattern: &str, path: &str) -> bool {
+/// Whether the path is one of the pattern: a parameter stands for one segment that is not empty.
+pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
     loop {
         match (wanted.next(), given.next()) {

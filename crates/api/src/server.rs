@@ -16,7 +16,7 @@ use actix_web::{
     web,
 };
 use mtasts_model::{Clock, Entropy};
-use mtasts_store::Store;
+use mtasts_store::{SharedLimits, Store};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
@@ -27,6 +27,7 @@ use crate::{
     config::ApiConfig,
     customer_dns::{CustomerDns, Places},
     domain_connect::DomainConnect,
+    limits::Limits,
     observe::observe,
     openapi::{base, openapi},
     pages, problem,
@@ -92,9 +93,20 @@ impl Api {
         }
         let routes = Routes::of(&openapi());
         let places = Places::new(config.customer_dns_calls, config.customer_dns_calls_per_tenant);
+        let limits = config.limits.clone().map(Limits::new);
         let (customer_dns, domain_connect) = (None, None);
-        let state =
-            State { config, store, clock, entropy, routes, operator_hash, customer_dns, domain_connect, places };
+        let state = State {
+            config,
+            store,
+            clock,
+            entropy,
+            routes,
+            operator_hash,
+            customer_dns,
+            domain_connect,
+            limits,
+            places,
+        };
         Ok(ApiServer { listeners, state })
     }
 }
@@ -118,6 +130,15 @@ impl ApiServer {
     #[must_use]
     pub fn with_domain_connect(mut self, domain_connect: DomainConnect) -> Self {
         self.state.domain_connect = Some(domain_connect);
+        self
+    }
+
+    /// Limits calls together with other processes, by buckets in Redis. Without it each process has buckets of its own.
+    #[must_use]
+    pub fn with_shared_limits(mut self, shared: SharedLimits) -> Self {
+        if let Some(limits) = &mut self.state.limits {
+            limits.share(shared);
+        }
         self
     }
 

@@ -11,6 +11,7 @@ use crate::{
     config::ApiConfig,
     customer_dns::{self, CustomerDns, Places},
     domain_connect::DomainConnect,
+    limits::Limits,
     problem::Problem,
     routes::Routes,
 };
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) customer_dns: Option<Arc<dyn CustomerDns>>,
     /// None where the installation does not offer it.
     pub(crate) domain_connect: Option<DomainConnect>,
+    /// None where calls are not limited.
+    pub(crate) limits: Option<Limits>,
     /// For requests that call customers' DNS.
     pub(crate) places: Places,
 }

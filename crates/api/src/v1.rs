@@ -1,6 +1,7 @@
 //! Version 1 of the API: one file per operation, each with request, response, errors, OpenAPI and handler.
 
 pub(crate) mod api_keys;
+pub(crate) mod audit_events;
 pub(crate) mod delegation;
 pub(crate) mod dns_credentials;
 pub(crate) mod domains;
@@ -24,6 +25,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(api_keys::create::create_api_key)
         .service(api_keys::list::list_api_keys)
         .service(api_keys::revoke::revoke_api_key)
+        .service(api_keys::rotate::rotate_api_key)
         .service(domains::create::create_domain)
         .service(domains::list::list_domains)
         .service(domains::read::read_domain)
@@ -43,6 +45,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(policy::mode::set_mode)
         .service(policy::rollback::roll_back_policy)
         .service(policy::versions::list_versions)
-        .service(policy::version::read_version);
+        .service(policy::version::read_version)
+        .service(audit_events::list::list_audit_events);
     config.service(v1.wrap(from_fn(authenticate)));
 }

@@ -1,14 +1,16 @@
 //! The command line.
 
+mod audit;
 mod dnssec;
 mod zones;
 
 use std::{error::Error, fs, io::Write, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use mtasts_model::{Clock, NodeId, SystemClock};
+use mtasts_model::{Clock, NodeId, SystemClock, TenantId};
 
 use crate::{
+    client,
     config::{Config, ConfigError, DnssecKeyKind},
     logging,
     roles::{self, RoleSet},
@@ -47,6 +49,8 @@ enum Command {
     Config(ConfigCommand),
     /// Print the OpenAPI document of the REST API
     Openapi(OpenapiArgs),
+    #[command(flatten)]
+    Client(client::ClientCommand),
 }
 
 #[derive(Debug, Args)]
@@ -83,6 +87,21 @@ enum AdminCommand {
     Dnssec(DnssecCommand),
     /// List where the service's zones are hosted, check each, or forget one that is no longer configured
     Zones(ZonesArgs),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Walk the hash chain of each tenant's log, and say where one was altered, shortened or reordered
+    Verify {
+        /// Only this tenant's
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -173,6 +192,8 @@ enum CommandError {
     NoHosting(String),
     #[error("{0} of the hostings cannot be used")]
     HostingsUnusable(usize),
+    #[error("{0} of the audit logs are broken")]
+    AuditBroken(usize),
     #[error("cannot read {}", .path.display())]
     Read {
         path: PathBuf,
@@ -218,9 +239,11 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Admin(AdminCommand::Zones(ZonesArgs {
             command: Some(ZonesCommand::Forget { id, config }), ..
         })) => zones::forget(&id, &config),
+        Command::Admin(AdminCommand::Audit(AuditCommand::Verify { tenant, config })) => audit::verify(tenant, &config),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show(&args),
         Command::Openapi(args) => openapi(&args),
+        Command::Client(command) => Ok(client::run::<Cli>(command)?),
     }
 }
 

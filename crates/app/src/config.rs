@@ -4,6 +4,7 @@
 mod customers;
 mod data_dir;
 mod issuer;
+mod limits;
 mod nameserver;
 mod sections;
 mod serving;
@@ -23,6 +24,7 @@ use self::zones::ZoneHosting;
 pub(crate) use self::{
     customers::{CustomerDnsSection, DomainConnectSection},
     data_dir::{key_ring, operator_token},
+    limits::LimitsSection,
     sections::{
         AdminConfig, ApiSection, DatabaseConfig, EdgeSection, IssuerConfig, IssuerKind, LogConfig, LogFormat,
         NamesConfig, NameserverSection, ProbeSection, RedisConfig, ReportsConfig, ResolverSection, SecretsConfig,
@@ -43,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) names: NamesConfig,
     pub(crate) secrets: SecretsConfig,
     pub(crate) api: ApiSection,
+    pub(crate) limits: LimitsSection,
     pub(crate) customer_dns: CustomerDnsSection,
     pub(crate) domain_connect: DomainConnectSection,
     pub(crate) admin: AdminConfig,
@@ -69,6 +72,7 @@ impl Default for Config {
             names: NamesConfig::default(),
             secrets: SecretsConfig::default(),
             api: ApiSection::default(),
+            limits: LimitsSection::default(),
             customer_dns: CustomerDnsSection::default(),
             domain_connect: DomainConnectSection::default(),
             admin: AdminConfig::default(),
@@ -121,9 +125,10 @@ impl ConfigError {
 }
 
 /// Keys with lists, which the environment gives separated by commas.
-const LISTS: [&str; 17] = [
+const LISTS: [&str; 18] = [
     "names.allow_reserved",
     "api.listen",
+    "limits.trusted_proxies",
     "edge.https_listen",
     "edge.http_listen",
     "edge.proxy_protocol_from",
@@ -196,6 +201,7 @@ impl Config {
         self.worker.config(self, "check".to_owned())?;
         self.issuer.check()?;
         self.api.public_url()?;
+        self.limits.settings()?;
         self.customer_dns.cloudflare_api()?;
         self.domain_connect.identity(self.service.zone()?.as_str())?;
         if let Err(error) = crate::logging::filter(&self.log.level) {

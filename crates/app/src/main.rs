@@ -3,6 +3,7 @@
 mod adapters;
 mod admin;
 mod cli;
+mod client;
 mod config;
 mod logging;
 mod roles;
@@ -20,9 +21,12 @@ fn main() -> ExitCode {
     }
     match cli::run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mtasts: {}", startup::causes(error.as_ref()));
-            ExitCode::FAILURE
-        }
+        Err(error) => error.downcast_ref().map_or_else(
+            || {
+                eprintln!("mtasts: {}", startup::causes(error.as_ref()));
+                ExitCode::FAILURE
+            },
+            client::Told::code,
+        ),
     }
 }

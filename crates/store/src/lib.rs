@@ -17,6 +17,7 @@ mod idempotency;
 mod lease;
 mod lease_tx;
 mod ledger;
+mod limits;
 mod migrate;
 mod new_version;
 mod node;
@@ -31,7 +32,7 @@ mod tenant_tx;
 mod version;
 mod zone;
 
-pub use audit::{Actor, ActorKind, AuditEvent};
+pub use audit::{Actor, ActorKind, AuditEvent, AuditFilter, AuditLine, ChainFault, ChainReport};
 pub use budget::{BucketEmpty, TokenBucket};
 pub use config::{Role, StoreConfig};
 pub use dns_credential::{
@@ -46,6 +47,7 @@ pub use hosting::{
 pub use idempotency::Idempotency;
 pub use lease::{DomainSettings, Lease, Shares};
 pub use lease_tx::{HostTaken, LeaseTx};
+pub use limits::{LimitBucket, Quota, QuotaError, SharedLimits, Taken};
 pub use migrate::{MigrationReport, migrate, newest_migration};
 pub use node::{Node, NodeKind};
 pub use nudge::{Channel, NudgeReceiver};

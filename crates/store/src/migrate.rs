@@ -14,6 +14,8 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0003_security", sql: include_str!("../../../migrations/0003_security.sql") },
     SqlFile { name: "0004_zones", sql: include_str!("../../../migrations/0004_zones.sql") },
     SqlFile { name: "0005_dns_credentials", sql: include_str!("../../../migrations/0005_dns_credentials.sql") },
+    SqlFile { name: "0006_api_key_scopes", sql: include_str!("../../../migrations/0006_api_key_scopes.sql") },
+    SqlFile { name: "0007_audit_chain", sql: include_str!("../../../migrations/0007_audit_chain.sql") },
 ];
 
 /// What a migration did.

@@ -1,7 +1,8 @@
 //! From rows to model types. A value that cannot be read names table, column and row.
 
 use mtasts_model::{
-    CertificateId, Label, MailDomain, MaxAge, Mode, OrderId, Policy, PolicyVersionId, ReportUri, Revision, TenantId,
+    CertificateId, Label, MailDomain, MaxAge, Mode, OrderId, Policy, PolicyVersionId, ReportUri, Revision, Scope,
+    Scopes, TenantId,
     ids::{ApiKeyId, AuditEventId},
     lifecycle::{DomainZones, MxSource, OrderState},
 };
@@ -41,6 +42,12 @@ impl At {
         T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
     {
         text.parse().map_err(|error| self.unreadable(column, error))
+    }
+
+    /// The words of an API key's scopes.
+    pub(crate) fn scopes(self, column: &'static str, words: &[String]) -> Result<Scopes, StoreError> {
+        let scopes = words.iter().map(|word| self.parse::<Scope>(column, word)).collect::<Result<Vec<_>, _>>()?;
+        Scopes::new(scopes).map_err(|error| self.unreadable(column, error))
     }
 
     /// A jsonb column.
@@ -180,17 +187,22 @@ impl From<tenant::Model> for Tenant {
     }
 }
 
-impl From<api_key::Model> for ApiKey {
-    fn from(row: api_key::Model) -> Self {
-        Self {
+impl TryFrom<api_key::Model> for ApiKey {
+    type Error = StoreError;
+
+    fn try_from(row: api_key::Model) -> Result<Self, StoreError> {
+        let at = At { table: "api_keys", row: row.id };
+        Ok(Self {
             id: ApiKeyId::from_uuid(row.id),
             name: row.name,
             prefix: row.prefix,
+            scopes: at.scopes("scopes", &row.scopes)?,
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
             last_used_at: row.last_used_at,
-        }
+            successor: row.successor_id.map(ApiKeyId::from_uuid),
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tenants and their API keys, as the operator handles them.
 
 use chrono::TimeDelta;
-use mtasts_model::{ApiKeyId, TenantId, Timestamp};
+use mtasts_model::{ApiKeyId, Scopes, TenantId, Timestamp};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect,
@@ -47,6 +47,8 @@ pub struct ApiKey {
     pub name: String,
     /// How its text begins, so that people recognise it.
     pub prefix: String,
+    /// What it may do.
+    pub scopes: Scopes,
     /// Since when.
     pub created_at: Timestamp,
     /// Until when it works; None: until it is revoked.
@@ -55,6 +57,15 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<Timestamp>,
+    /// The key that a rotation put in its place.
+    pub successor: Option<ApiKeyId>,
+}
+
+impl ApiKey {
+    /// Whether it opens anything at this time.
+    pub fn works(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|until| until > now)
+    }
 }
 
 /// What a new key is made from.
@@ -68,6 +79,8 @@ pub struct NewApiKey {
     pub prefix: String,
     /// SHA-256 of its text.
     pub hash: [u8; 32],
+    /// What it may do, for good.
+    pub scopes: Scopes,
     /// Until when it works.
     pub expires_at: Option<Timestamp>,
 }
@@ -79,10 +92,8 @@ pub struct AuthenticatedKey {
     pub tenant_id: TenantId,
     /// The key.
     pub key_id: ApiKeyId,
-    /// Its name.
-    pub name: String,
-    /// Until when it works.
-    pub expires_at: Option<Timestamp>,
+    /// What it may do.
+    pub scopes: Scopes,
 }
 
 impl Store {
@@ -134,7 +145,7 @@ impl Store {
     }
 
     /// Whose key this is; None when there is none, or it has expired or was revoked. Notes the use, at most once a
-    /// minute.
+    /// minute. The database is asked each time: a key that was revoked through any replica is refused by all of them.
     pub async fn authenticate(
         &self,
         key_hash: &[u8; 32],
@@ -145,23 +156,20 @@ impl Store {
         let set = "SELECT set_config('role', 'mtasts_api', true), set_config('app.key_hash', $1, true)";
         sql::execute(&tx, set, vec![hash.into()]).await?;
         let row = api_key::Entity::find().filter(api_key::Column::Hash.eq(key_hash.to_vec())).one(&tx).await?;
-        let Some(row) = row.filter(|row| row.revoked_at.is_none() && row.expires_at.is_none_or(|until| until > now))
-        else {
+        let Some(row) = row else { return Ok(None) };
+        let tenant_id = TenantId::from_uuid(row.tenant_id);
+        let key = ApiKey::try_from(row)?;
+        if !key.works(now) {
             return Ok(None);
-        };
-        if row.last_used_at.is_none_or(|at| at + TimeDelta::minutes(1) <= now) {
+        }
+        if key.last_used_at.is_none_or(|at| at + TimeDelta::minutes(1) <= now) {
             // Whoever else notes it at this moment writes the same: nobody waits.
             let note = "UPDATE api_keys SET last_used_at = $1 WHERE id = (
                 SELECT id FROM api_keys WHERE hash = $2 FOR NO KEY UPDATE SKIP LOCKED)";
             sql::execute(&tx, note, vec![now.into(), key_hash.to_vec().into()]).await?;
         }
         tx.commit().await?;
-        Ok(Some(AuthenticatedKey {
-            tenant_id: TenantId::from_uuid(row.tenant_id),
-            key_id: ApiKeyId::from_uuid(row.id),
-            name: row.name,
-            expires_at: row.expires_at,
-        }))
+        Ok(Some(AuthenticatedKey { tenant_id, key_id: key.id, scopes: key.scopes }))
     }
 
     /// A transaction that sees and makes tenants, and sees nothing of what they own.

@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    Actor, AuditEvent, Channel, DomainState, Store, StoreError, audit,
+    Actor, AuditEvent, AuditFilter, AuditLine, Channel, DomainState, Store, StoreError, audit,
     entity::audit_event,
     new_version::Target,
     nudge, schedule,
@@ -103,6 +103,16 @@ impl TenantTx {
             query = query.filter(audit_event::Column::Id.gt(after.as_uuid()));
         }
         Ok(query.all(&self.tx).await?.into_iter().map(AuditEvent::from).collect())
+    }
+
+    /// The audit log with each line's place in the chain, newest first, at most 201 lines with ids below `before`.
+    pub async fn audit_log(
+        &self,
+        filter: &AuditFilter,
+        before: Option<AuditEventId>,
+        limit: u32,
+    ) -> Result<Vec<AuditLine>, StoreError> {
+        audit::list(&self.tx, self.tenant, filter, before, limit).await
     }
 
     /// Commits, and nudges whoever follows what changed.

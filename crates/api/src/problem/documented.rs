@@ -21,6 +21,8 @@ pub(crate) mod groups {
         ProblemKind::InvalidParameters,
         ProblemKind::Unauthenticated,
         ProblemKind::WrongCredential,
+        ProblemKind::ScopeMissing,
+        ProblemKind::RateLimited,
         ProblemKind::Internal,
         ProblemKind::StoreUnavailable,
         ProblemKind::DeadlineExceeded,
@@ -79,11 +81,19 @@ fn response(kinds: &[ProblemKind]) -> Response {
         .examples_from_iter(examples)
         .build();
     let mut response = ResponseBuilder::new().description(description.join(" ")).content(PROBLEM_JSON, content);
-    if kinds.iter().any(|kind| kind.status().as_u16() == 503 || *kind == ProblemKind::IdempotencyInFlight) {
+    let may_be_repeated = |kind: &ProblemKind| {
+        kind.status().as_u16() == 503 || matches!(kind, ProblemKind::IdempotencyInFlight | ProblemKind::RateLimited)
+    };
+    if kinds.iter().any(may_be_repeated) {
         response = response.header("Retry-After", text_header("Seconds after which to try again."));
     }
-    if kinds.contains(&ProblemKind::Unauthenticated) {
+    if kinds.iter().any(|kind| matches!(kind, ProblemKind::Unauthenticated | ProblemKind::ScopeMissing)) {
         response = response.header("WWW-Authenticate", text_header("How to authenticate (RFC 6750 §3)."));
+    }
+    if kinds.contains(&ProblemKind::RateLimited) {
+        response = response
+            .header("RateLimit-Policy", text_header("The limits, such as `\"key\";q=200;w=20`."))
+            .header("RateLimit", text_header("What is left of them, such as `\"key\";r=0;t=1`."));
     }
     response.build()
 }
@@ -109,6 +119,10 @@ fn example(kind: ProblemKind) -> serde_json::Value {
         ProblemKind::InvalidParameters => (
             "`limit`: must be 1 to 100",
             json!({"errors": [{"parameter": "limit", "code": "out-of-range", "message": "must be 1 to 100"}]}),
+        ),
+        ProblemKind::ScopeMissing => (
+            "This operation needs the scope `domains:write`, which your key does not have",
+            json!({"missing_scopes": ["domains:write"]}),
         ),
         ProblemKind::DomainExists => (
             "example.com is registered already",
@@ -142,6 +156,7 @@ fn example(kind: ProblemKind) -> serde_json::Value {
             }]}),
         ),
         ProblemKind::BodyTooLarge => ("The body may have 65536 octets", json!({"limit": 65_536})),
+        ProblemKind::RateLimited => ("Too many calls with this API key: the next one is possible in 1 s", json!({})),
         other => (other.title(), json!({})),
     };
     let mut example = json!({

@@ -13,6 +13,8 @@ pub enum ProblemKind {
     Unauthenticated,
     /// A valid credential of the wrong kind.
     WrongCredential,
+    /// The key lacks the scope of the operation, or of what is asked for.
+    ScopeMissing,
     /// No such object, or not the caller's.
     NotFound,
     /// No such route.
@@ -37,6 +39,8 @@ pub enum ProblemKind {
     DelegationChanged,
     /// Other records stand where the CNAMEs are to be.
     DelegationRefused,
+    /// The API key is revoked, expired or rotated already.
+    ApiKeyEnded,
     /// The tenant has as many DNS credentials as it may.
     DnsCredentialQuota,
     /// `If-Match` does not match.
@@ -55,6 +59,8 @@ pub enum ProblemKind {
     DnsZoneNotCovered,
     /// The customer's name server has no address that may be asked.
     DnsServerUnusable,
+    /// More calls than the caller may make.
+    RateLimited,
     /// Refused by the HTTP layer.
     BadRequest,
     /// A fault of ours.
@@ -73,12 +79,13 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
         Self::Unauthenticated,
         Self::WrongCredential,
+        Self::ScopeMissing,
         Self::NotFound,
         Self::NoSuchRoute,
         Self::NoPolicyYet,
@@ -91,6 +98,7 @@ impl ProblemKind {
         Self::IdempotencyInFlight,
         Self::DelegationChanged,
         Self::DelegationRefused,
+        Self::ApiKeyEnded,
         Self::DnsCredentialQuota,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
@@ -100,6 +108,7 @@ impl ProblemKind {
         Self::DnsCredentialRefused,
         Self::DnsZoneNotCovered,
         Self::DnsServerUnusable,
+        Self::RateLimited,
         Self::Internal,
         Self::CustomerDnsOff,
         Self::StoreUnavailable,
@@ -115,6 +124,7 @@ impl ProblemKind {
             Self::InvalidParameters => "invalid-parameters",
             Self::Unauthenticated => "unauthenticated",
             Self::WrongCredential => "wrong-credential",
+            Self::ScopeMissing => "scope-missing",
             Self::NotFound => "not-found",
             Self::NoSuchRoute => "no-such-route",
             Self::NoPolicyYet => "no-policy-yet",
@@ -127,6 +137,7 @@ impl ProblemKind {
             Self::IdempotencyInFlight => "idempotency-in-flight",
             Self::DelegationChanged => "delegation-changed",
             Self::DelegationRefused => "delegation-refused",
+            Self::ApiKeyEnded => "api-key-ended",
             Self::DnsCredentialQuota => "dns-credential-quota",
             Self::PreconditionFailed => "precondition-failed",
             Self::BodyTooLarge => "body-too-large",
@@ -136,6 +147,7 @@ impl ProblemKind {
             Self::DnsCredentialRefused => "dns-credential-refused",
             Self::DnsZoneNotCovered => "dns-zone-not-covered",
             Self::DnsServerUnusable => "dns-server-unusable",
+            Self::RateLimited => "rate-limited",
             Self::BadRequest => "bad-request",
             Self::Internal => "internal",
             Self::CustomerDnsOff => "customer-dns-off",
@@ -151,7 +163,7 @@ impl ProblemKind {
         match self {
             Self::MalformedJson | Self::InvalidParameters | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::WrongCredential => StatusCode::FORBIDDEN,
+            Self::WrongCredential | Self::ScopeMissing => StatusCode::FORBIDDEN,
             Self::NotFound | Self::NoSuchRoute | Self::NoPolicyYet => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -161,6 +173,7 @@ impl ProblemKind {
             | Self::PolicyChanged
             | Self::DelegationChanged
             | Self::DelegationRefused
+            | Self::ApiKeyEnded
             | Self::DnsCredentialQuota
             | Self::IdempotencyInFlight => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
@@ -171,6 +184,7 @@ impl ProblemKind {
             | Self::DnsCredentialRefused
             | Self::DnsZoneNotCovered
             | Self::DnsServerUnusable => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::CustomerDnsOff => StatusCode::NOT_IMPLEMENTED,
             Self::StoreUnavailable | Self::DnsProviderUnavailable | Self::DnsCallsBusy | Self::DeadlineExceeded => {
@@ -186,6 +200,7 @@ impl ProblemKind {
             Self::InvalidParameters => "A parameter is not valid",
             Self::Unauthenticated => "A valid credential is needed",
             Self::WrongCredential => "This credential is of the wrong kind",
+            Self::ScopeMissing => "The API key lacks a scope",
             Self::NotFound => "There is no such object",
             Self::NoSuchRoute => "There is no such route",
             Self::NoPolicyYet => "The domain has no policy yet",
@@ -198,6 +213,7 @@ impl ProblemKind {
             Self::IdempotencyInFlight => "The first request with this key is still running",
             Self::DelegationChanged => "The zone was changed since the plan was made",
             Self::DelegationRefused => "Other records stand in the way",
+            Self::ApiKeyEnded => "The API key cannot be rotated any more",
             Self::DnsCredentialQuota => "No further DNS credential is possible",
             Self::PreconditionFailed => "The policy is not the expected version",
             Self::BodyTooLarge => "The body is too large",
@@ -207,6 +223,7 @@ impl ProblemKind {
             Self::DnsCredentialRefused => "The DNS provider refuses the credential",
             Self::DnsZoneNotCovered => "The credential does not open this domain's zone",
             Self::DnsServerUnusable => "The name server cannot be used",
+            Self::RateLimited => "Too many calls",
             Self::BadRequest => "The request cannot be understood",
             Self::Internal => "Something failed on our side",
             Self::CustomerDnsOff => "This service does not write into customers' zones",
@@ -237,6 +254,12 @@ impl ProblemKind {
             Self::WrongCredential => {
                 "The credential is valid, but it is not for this route: routes about tenants take the operator token, \
                  all others take an API key of the tenant."
+            }
+            Self::ScopeMissing => {
+                "The API key is valid, but it was made without the scope that this operation needs; or it asks for a \
+                 key with scopes that it does not have itself, by making or by rotating one. `missing_scopes` lists \
+                 what is missing, and the documentation names the scope of each operation. The scopes of a key never \
+                 change: use or make another one. Nothing was changed."
             }
             Self::NotFound => {
                 "There is no object with this id, or it belongs to another tenant. The two are not told apart."
@@ -281,6 +304,10 @@ impl ProblemKind {
                  records of yours, and nothing was written. Remove what stands there, or change it to the CNAME \
                  yourself, and make a new plan."
             }
+            Self::ApiKeyEnded => {
+                "A key that was revoked, has expired or was rotated before is not rotated: `detail` tells which. Make \
+                 a new key, or rotate the one that took its place. Nothing was changed."
+            }
             Self::DnsCredentialQuota => {
                 "A tenant may keep 100 DNS credentials. Delete those that are no longer needed; one credential serves \
                  all domains of its zone."
@@ -313,6 +340,13 @@ impl ProblemKind {
             Self::DnsZoneNotCovered => {
                 "The credential is valid, but the zone that holds the domain is not among those that it opens. Use a \
                  credential of that zone. Nothing was changed."
+            }
+            Self::RateLimited => {
+                "Calls are counted for each API key, for each tenant, and for the operator; failed authentications for \
+                 each client address. Nothing was changed. Repeat the request after `Retry-After` seconds. \
+                 `RateLimit-Policy` tells how many calls are possible at once (`q`) and in how many seconds as many are \
+                 possible again (`w`); `RateLimit`, on every answer to a valid credential, tells how many are left (`r`) \
+                 and in how many seconds all are there again, or, where none is left, the next one (`t`)."
             }
             Self::BadRequest => "The request was refused before it reached an operation.",
             Self::Internal => {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that lacks something may panic anywhere")]
 
+mod audit;
 mod bad_input;
 mod delegation;
 mod dns_credentials;
@@ -10,8 +11,10 @@ mod faults;
 mod hcl;
 mod idempotency;
 mod isolation;
+mod limits;
 mod observed;
 mod policy;
+mod scopes;
 mod scripted;
 mod service;
 mod spec;

@@ -53,6 +53,7 @@ pub(crate) struct Answer {
 #[derive(Clone)]
 pub(crate) struct Call<'a> {
     service: &'a Service,
+    address: String,
     method: String,
     path: String,
     headers: Vec<(String, String)>,
@@ -94,6 +95,8 @@ impl Service {
         config.name_rules = NameRules::allowing(["test"]);
         config.workers = 1;
         config.drain_deadline = Duration::from_secs(1);
+        // Tests of other things call as often as they need to.
+        config.limits = None;
         configure(&mut config);
         let server = Api::bind(config, store, Arc::new(clock.clone()), Arc::new(SystemEntropy)).expect("binds");
         let server = wire(server);
@@ -123,7 +126,8 @@ impl Service {
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {
         let (method, path) = (method.to_owned(), path.to_owned());
-        Call { service: self, method, path, headers: Vec::new(), body: Vec::new() }
+        let address = self.address.clone();
+        Call { service: self, address, method, path, headers: Vec::new(), body: Vec::new() }
     }
 
     /// A new tenant and its key.
@@ -261,6 +265,12 @@ impl Tenant<'_> {
 }
 
 impl Call<'_> {
+    /// At another server.
+    pub(crate) fn to(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.address);
+        self
+    }
+
     pub(crate) fn token(self, token: &str) -> Self {
         self.header("Authorization", &format!("Bearer {token}"))
     }
@@ -280,9 +290,8 @@ impl Call<'_> {
     }
 
     pub(crate) async fn send(self) -> Answer {
-        let mut request = Request::builder()
-            .method(self.method.as_str())
-            .uri(format!("http://{}{}", self.service.address, self.path));
+        let mut request =
+            Request::builder().method(self.method.as_str()).uri(format!("http://{}{}", self.address, self.path));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

@@ -23,7 +23,12 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let mut api = ApiConfig::new(config.api.listen.clone(), config.service.zone()?, token, public_url);
     api.name_rules = config.names.rules();
     api.placement = config.placement()?;
+    api.limits = config.limits.settings()?;
     let server = Api::bind(api, store, Arc::clone(&context.clock), Arc::clone(&context.entropy))?;
+    let server = match config.limits.shared(&config.redis)? {
+        Some(shared) => server.with_shared_limits(shared),
+        None => server,
+    };
     let server = with_customers_side(server, context)?;
     tracing::info!(listen = ?server.local_addrs(), docs = %format_args!("{}docs/", config.api.public_url()?), "the API answers");
     let stop = context.stop.clone();

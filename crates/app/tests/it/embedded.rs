@@ -30,6 +30,8 @@ async fn all_with_no_configuration_file_serves_a_domain_with_the_local_ca() {
     }
     command.env("MTASTS__RESOLVER__UPSTREAMS", bind.address().to_string());
     command.env("MTASTS__NAMES__ALLOW_RESERVED", "test");
+    // The test asks again every 20 ms.
+    command.env("MTASTS__LIMITS__KEY_PER_MINUTE", "6000");
     let mut process = Process::spawn("mtasts all", &mut command);
     process
         .wait_until_ready(PATIENCE, async || {

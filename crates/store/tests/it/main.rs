@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail as its body may")]
 
+mod audit;
 mod dns_credentials;
 mod domains;
 mod facts;
@@ -12,6 +13,7 @@ mod hosts;
 mod idempotency;
 mod isolation;
 mod leases;
+mod limits;
 mod migrations;
 mod nudges;
 mod orders;

@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    Condition, ConditionKind, DomainId, Mode, NodeId, Revision, Status, SystemEntropy, TenantId, Timestamp,
-    feed::RecordType, lifecycle::StepKind,
+    AuditEventId, Condition, ConditionKind, DomainId, Mode, NodeId, Revision, Status, SystemEntropy, TenantId,
+    Timestamp, feed::RecordType, lifecycle::StepKind,
 };
-use mtasts_store::{Actor, DomainFilter, DomainState, Lease, NodeKind, Role, Store, VersionReason};
+use mtasts_store::{
+    Actor, AuditFilter, DomainFilter, DomainState, Lease, NodeKind, Role, Store, TenantTx, VersionReason,
+};
 use mtasts_testkit::wait_until;
 use uuid::Uuid;
 
@@ -64,7 +66,13 @@ const LOAD: &str = r#"
     INSERT INTO zone_writes (hosting, name, type, arrived, retry_at)
         SELECT 'main', i || '.sts.example', 'TXT', true, CASE WHEN i % 100 = 0 THEN timestamptz '2020-01-01' END FROM n;
     INSERT INTO served_ledger SELECT uid('pol', i), uid('dom', i), ten(i), now(), 1 FROM n;
-    INSERT INTO audit_events SELECT uid('aud', i), ten(i), now(), 'worker', NULL, NULL, 'a', 'o' FROM n;
+    SET session_replication_role = replica;
+    INSERT INTO audit_events SELECT uid('aud', i), ten(i), now(), 'worker', NULL, NULL,
+        (ARRAY['domain.create', 'policy.set', 'host.take'])[1 + i % 3], 'dom_' || i % 5000 FROM n;
+    INSERT INTO audit_chain SELECT tenant_id, row_number() OVER (PARTITION BY tenant_id ORDER BY id), id, sha256(''),
+        sha256('') FROM audit_events;
+    INSERT INTO audit_heads SELECT tenant_id, max(seq), sha256('') FROM audit_chain GROUP BY tenant_id;
+    SET session_replication_role = DEFAULT;
     INSERT INTO idempotency_keys SELECT ten(i), 'k' || i, '\x00', 200, '', now() FROM n;
     INSERT INTO failed_validations SELECT 'd' || i || '.example', now() FROM n;
     ANALYZE"#;
@@ -145,6 +153,7 @@ async fn nothing_that_runs_often_reads_a_table_from_end_to_end() {
         reads_of_the_api(&api, &sample).await;
         writes_of_the_api(&fixture, &api, &sample, time).await;
     }
+    api.verify_audit_chain(sample.tenant).await.unwrap();
     drop(api);
     assert_eq!(scans(&fixture).await, before, "the API");
     for _ in 0..TIMES {
@@ -170,6 +179,7 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
     tx.versions(sample.domain, None, 50).await.unwrap();
     tx.list_api_keys(None, 50).await.unwrap();
     tx.audit_events(None, 50).await.unwrap();
+    audit_log(&tx).await;
     let filters = [
         DomainFilter::default(),
         DomainFilter { mode: Some(Mode::Enforce), ..DomainFilter::default() },
@@ -191,6 +201,21 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
         tx.list_domains(&filter, Some(sample.domain), 200).await.unwrap();
     }
     tx.commit().await.unwrap();
+}
+
+async fn audit_log(tx: &TenantTx) {
+    let (action_prefix, object) = (Some("policy.".to_owned()), Some("dom_7".to_owned()));
+    let before = Some(AuditEventId::from_uuid(Uuid::max()));
+    for filter in [
+        AuditFilter::default(),
+        AuditFilter { action_prefix: action_prefix.clone(), ..AuditFilter::default() },
+        AuditFilter { object: object.clone(), ..AuditFilter::default() },
+        AuditFilter { object, action_prefix, ..AuditFilter::default() },
+        AuditFilter { to: Some(Timestamp::UNIX_EPOCH), ..AuditFilter::default() },
+    ] {
+        tx.audit_log(&filter, None, 50).await.unwrap();
+        tx.audit_log(&filter, before, 201).await.unwrap();
+    }
 }
 
 async fn writes_of_the_api(fixture: &Fixture, api: &Store, sample: &Sample, time: usize) {

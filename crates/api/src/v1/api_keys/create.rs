@@ -2,42 +2,46 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, http::StatusCode, post};
+use actix_web::{HttpResponse, post};
 use chrono::{DateTime, Utc};
-use mtasts_model::{ApiKeyId, Timestamp};
-use mtasts_store::{Actor, NewApiKey, TenantTx};
-use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use mtasts_model::{Scope, Scopes, Timestamp};
+use mtasts_store::{Actor, TenantTx};
+use serde::Deserialize;
 use utoipa::{
     IntoResponses, ToSchema,
     openapi::{RefOr, Response},
 };
 
-use super::ApiKeyBody;
+use super::{
+    LONGEST_LIFE, ScopeSchema,
+    issue::{Draft, Issuer, NewApiKeyBody},
+};
 use crate::{
-    auth::TenantScope,
-    extract::{Answer, IdempotencyHeader, IdempotencyKey, Json, Once},
-    problem::{Problem, documented, groups},
-    state::State,
-    token::ApiKeySecret,
+    auth::{TenantScope, access},
+    extract::{Answer, IdempotencyHeader, IdempotencyKey, Json},
+    problem::{FieldError, Problem, documented, groups},
     v1::fields::{Faults, future, name},
 };
 
 /// A new API key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"name": "deployment"}))]
+#[schema(example = json!({"name": "deployment", "scopes": ["domains:read", "domains:write"]}))]
 pub(crate) struct CreateApiKey {
     /// Its name, for people: 1 to 200 characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
-    /// Until when it works; absent: until it is revoked.
+    /// What it may do, for good; absent: all that the credential of this request may do.
+    #[schema(value_type = Option<Vec<ScopeSchema>>, min_items = 1, max_items = 7)]
+    scopes: Option<Vec<String>>,
+    /// Until when it works: at most five years from now. Absent: until it is revoked.
     expires_at: Option<DateTime<Utc>>,
 }
 
 /// A [`CreateApiKey`] without faults.
 pub(crate) struct WantedApiKey {
     name: String,
+    scopes: Option<Scopes>,
     expires_at: Option<Timestamp>,
 }
 
@@ -45,26 +49,53 @@ impl CreateApiKey {
     pub(crate) fn parse(&self, now: Timestamp) -> Result<WantedApiKey, Problem> {
         let mut faults = Faults::default();
         let name = faults.keep(name("/name", &self.name));
-        let expires_at = match self.expires_at {
-            Some(at) => faults.keep(future("/expires_at", at, now)).map(Some),
+        let scopes = match &self.scopes {
+            Some(words) => scopes(words, &mut faults).map(Some),
             None => Some(None),
         };
-        match (name, expires_at) {
-            (Some(name), Some(expires_at)) => Ok(WantedApiKey { name, expires_at }),
+        let expires_at = match self.expires_at {
+            Some(at) => faults.keep(expiry(at, now)).map(Some),
+            None => Some(None),
+        };
+        match (name, scopes, expires_at) {
+            (Some(name), Some(scopes), Some(expires_at)) => Ok(WantedApiKey { name, scopes, expires_at }),
             _ => Err(faults.into_problem()),
         }
     }
 }
 
-/// A new API key with its secret.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = NewApiKey)]
-pub(crate) struct NewApiKeyBody {
-    #[serde(flatten)]
-    api_key: ApiKeyBody,
-    /// The key itself. Keep it: it is shown in this answer only.
-    #[schema(required, value_type = String, example = "mts_live_5pzk7qn2wq4lq3m6y4xk7n2d3e5pzk7q_n2wq4lq3")]
-    key: Option<String>,
+fn scopes(words: &[String], faults: &mut Faults) -> Option<Scopes> {
+    if words.len() > Scope::ALL.len() {
+        let message = format!("there are {} scopes: name each at most once", Scope::ALL.len());
+        return faults.keep(Err(FieldError::at("/scopes", "too-many", message)));
+    }
+    let scopes = faults.keep_all(words.iter().enumerate().map(|(index, word)| {
+        word.parse::<Scope>()
+            .map_err(|error| FieldError::at(format!("/scopes/{index}"), error.code(), error.to_string()))
+    }))?;
+    let none = |_| FieldError::at("/scopes", "no-scope", "a key needs at least one scope; leave the field out for all");
+    faults.keep(Scopes::new(scopes).map_err(none))
+}
+
+fn expiry(at: DateTime<Utc>, now: Timestamp) -> Result<Timestamp, FieldError> {
+    let at = future("/expires_at", at, now)?;
+    if at - now > LONGEST_LIFE {
+        let message = format!("must be within {} days from now; leave it out for no end", LONGEST_LIFE.num_days());
+        return Err(FieldError::at("/expires_at", "too-far", message));
+    }
+    Ok(at)
+}
+
+impl WantedApiKey {
+    /// The key, if whoever makes it has all of its scopes.
+    pub(crate) fn made_by(self, holder: Scopes) -> Result<Draft, Problem> {
+        let scopes = self.scopes.unwrap_or(holder);
+        if let Some(lacking) = scopes.beyond(holder) {
+            let detail = format!("A key cannot make one that may do more than itself; your key lacks: {lacking}");
+            return Err(access::missing(lacking, detail));
+        }
+        Ok(Draft { name: self.name, scopes, expires_at: self.expires_at })
+    }
 }
 
 struct Errors;
@@ -77,7 +108,8 @@ impl IntoResponses for Errors {
 
 /// Create an API key
 ///
-/// A further key of your own tenant. The key itself is in this answer only: it is not stored.
+/// A further key of your own tenant, with scopes that your key has itself. The key is in this answer only: it is not
+/// stored. A repeated request with the same `Idempotency-Key` and the same credential gets it again.
 #[utoipa::path(
     tag = "api-keys",
     operation_id = "create_api_key",
@@ -93,34 +125,23 @@ pub(crate) async fn create_api_key(
     body: Json<CreateApiKey>,
 ) -> Result<HttpResponse, Problem> {
     let now = scope.now();
-    let wanted = body.value.parse(now)?;
+    let draft = body.value.parse(now)?.made_by(scope.scopes())?;
+    let issuer = Issuer::new(scope.state(), scope.credential(), now);
+    let once = issuer.once(&key, body.hash);
     let tx = scope.begin().await?;
-    let credential = scope.credential();
-    let answer = Once::new(&key, body.hash, now)
-        .run(tx, async |tx| insert(tx, wanted, scope.state(), credential, &scope.actor(), now).await)
-        .await?;
-    Ok(answer.reveal("key", |salt| ApiKeySecret::derive(salt, credential).reveal().to_owned()).respond())
+    let answer = once.run(tx, async |tx| insert(tx, &issuer, draft, &scope.actor(), now).await).await?;
+    Ok(issuer.respond(answer))
 }
 
-/// Makes the key. The answer holds a salt in place of the secret, so that no secret is stored with it.
+/// Makes the key.
 pub(crate) async fn insert(
     tx: &mut TenantTx,
-    wanted: WantedApiKey,
-    state: &State,
-    credential: &SecretString,
+    issuer: &Issuer<'_>,
+    draft: Draft,
     by: &Actor,
     now: Timestamp,
 ) -> Result<Answer, Problem> {
-    let mut salt = [0_u8; 32];
-    state.entropy.fill(&mut salt);
-    let secret = ApiKeySecret::derive(&salt, credential);
-    let new = NewApiKey {
-        id: ApiKeyId::draw(now, &*state.entropy),
-        name: wanted.name,
-        prefix: secret.shown_prefix(),
-        hash: secret.hash(),
-        expires_at: wanted.expires_at,
-    };
-    let api_key = ApiKeyBody::from(tx.create_api_key(new, by, now).await?);
-    Ok(Answer::new(StatusCode::CREATED, &NewApiKeyBody { api_key, key: None })?.salt(salt))
+    let (new, salt) = issuer.draw(draft);
+    let key = tx.create_api_key(new, by, now).await?;
+    Issuer::answer(salt, &NewApiKeyBody::from(key))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, post};
-use mtasts_model::TenantId;
+use mtasts_model::{Scopes, TenantId};
 use utoipa::{
     IntoResponses,
     openapi::{RefOr, Response},
@@ -11,10 +11,12 @@ use utoipa::{
 
 use crate::{
     auth::Operator,
-    extract::{IdempotencyHeader, IdempotencyKey, Json, Once, PathId},
+    extract::{IdempotencyHeader, IdempotencyKey, Json, PathId},
     problem::{Problem, documented, groups},
-    token::ApiKeySecret,
-    v1::api_keys::create::{CreateApiKey, NewApiKeyBody, insert},
+    v1::api_keys::{
+        create::{CreateApiKey, insert},
+        issue::{Issuer, NewApiKeyBody},
+    },
 };
 
 struct Errors;
@@ -27,7 +29,8 @@ impl IntoResponses for Errors {
 
 /// Create an API key for a tenant
 ///
-/// Takes the operator token. The key itself is in this answer only: it is not stored.
+/// Takes the operator token. Without `scopes` the key has all that a tenant may have. The key itself is in this answer
+/// only: it is not stored.
 #[utoipa::path(
     tag = "tenants",
     operation_id = "create_tenant_api_key",
@@ -47,11 +50,10 @@ pub(crate) async fn create_tenant_api_key(
     body: Json<CreateApiKey>,
 ) -> Result<HttpResponse, Problem> {
     let now = operator.now();
-    let wanted = body.value.parse(now)?;
+    let draft = body.value.parse(now)?.made_by(Scopes::ALL)?;
+    let issuer = Issuer::new(operator.state(), operator.credential(), now);
+    let once = issuer.once(&key, body.hash);
     let tx = operator.begin(id.0).await?;
-    let credential = operator.credential();
-    let answer = Once::new(&key, body.hash, now)
-        .run(tx, async |tx| insert(tx, wanted, operator.state(), credential, &operator.actor(), now).await)
-        .await?;
-    Ok(answer.reveal("key", |salt| ApiKeySecret::derive(salt, credential).reveal().to_owned()).respond())
+    let answer = once.run(tx, async |tx| insert(tx, &issuer, draft, &operator.actor(), now).await).await?;
+    Ok(issuer.respond(answer))
 }

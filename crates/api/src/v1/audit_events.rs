@@ -1,0 +1,120 @@
+//! The audit log of a tenant.
+
+pub(crate) mod list;
+
+use chrono::{DateTime, Utc};
+use data_encoding::HEXLOWER;
+use mtasts_model::ApiKeyId;
+use mtasts_store::AuditLine;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A line of the audit log. No line is ever changed or removed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditEvent)]
+pub(crate) struct AuditEventBody {
+    /// Its id.
+    #[schema(example = "aud_0190c3a0b1c27d3e8f4051627384950a")]
+    id: String,
+    /// Its number in your tenant's log: from 1, in the order in which the changes took effect, without gaps.
+    #[schema(minimum = 1, example = 17)]
+    seq: u64,
+    /// SHA-256 over the line, its number and the hash of line `seq - 1`: whoever keeps one can tell later that nothing
+    /// up to it was changed.
+    #[schema(pattern = "^[0-9a-f]{64}$", example = "7d1a54127b222502f5b79b5fb0803061152a44f92b37e23c6527baf665d4da9a")]
+    hash: String,
+    /// When.
+    at: DateTime<Utc>,
+    /// Who.
+    actor: AuditActor,
+    /// The address from which the request came; null where there was none.
+    #[schema(required, example = "192.0.2.17")]
+    source: Option<String>,
+    /// The `X-Request-Id` of the request; null where there was none.
+    #[schema(required, example = "0190c3a0b1c27d3e8f4051627384950a")]
+    request_id: Option<String>,
+    /// What was done.
+    #[schema(example = "policy.set")]
+    action: String,
+    /// To what: an id or a name.
+    #[schema(example = "dom_0190c3a0b1c27d3e8f4051627384950a")]
+    object: String,
+    /// What it was before; null where there is nothing to tell. Never holds a secret.
+    #[schema(required)]
+    before: Option<Value>,
+    /// What it is since; null where there is nothing to tell. Never holds a secret.
+    #[schema(required)]
+    after: Option<Value>,
+}
+
+/// Who did it.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct AuditActor {
+    kind: AuditActorKind,
+    /// The API key's id; null for the operator and for the service itself.
+    #[schema(required, example = "key_0190c3a0b1c27d3e8f4051627384950a")]
+    id: Option<String>,
+}
+
+/// Of which kind the actor is.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AuditActorKind {
+    /// Whoever runs the service.
+    Operator,
+    /// The holder of an API key.
+    ApiKey,
+    /// The service itself.
+    Service,
+    /// Somebody whose kind a newer version of the service knows.
+    Other,
+}
+
+impl AuditActor {
+    /// By the word that the store keeps.
+    fn of(word: String) -> Self {
+        let (kind, id) = match word.as_str() {
+            "operator" => (AuditActorKind::Operator, None),
+            "worker" => (AuditActorKind::Service, None),
+            _ if word.parse::<ApiKeyId>().is_ok() => (AuditActorKind::ApiKey, Some(word)),
+            _ => (AuditActorKind::Other, Some(word)),
+        };
+        Self { kind, id }
+    }
+}
+
+impl From<AuditLine> for AuditEventBody {
+    fn from(line: AuditLine) -> Self {
+        let event = line.event;
+        Self {
+            id: event.id.to_string(),
+            seq: line.seq,
+            hash: HEXLOWER.encode(&line.hash),
+            at: event.at,
+            actor: AuditActor::of(event.actor),
+            source: event.source,
+            request_id: event.request_id,
+            action: event.action,
+            object: event.object,
+            before: event.before,
+            after: event.after,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_is_of_the_kind_that_its_word_says() {
+        let of = |word: &str| AuditActor::of(word.to_owned());
+        assert_eq!(of("operator"), AuditActor { kind: AuditActorKind::Operator, id: None });
+        assert_eq!(of("worker"), AuditActor { kind: AuditActorKind::Service, id: None });
+        let key = "key_0190c3a0b1c27d3e8f4051627384950a";
+        assert_eq!(of(key), AuditActor { kind: AuditActorKind::ApiKey, id: Some(key.to_owned()) });
+        let user = "user:somebody";
+        assert_eq!(of(user), AuditActor { kind: AuditActorKind::Other, id: Some(user.to_owned()) });
+    }
+}
