@@ -1,6 +1,6 @@
 # The commands of this project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test run openapi fmt lint arrows test-env-stop bench-edge bench-publication
+.PHONY: help deps demo demo-stop test run openapi clients fmt lint arrows test-env-stop bench-edge bench-publication
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
@@ -23,6 +23,9 @@ run: ## `mtasts all` with its embedded defaults on a private Postgres
 openapi: ## write openapi/openapi.json from the code
 	@mkdir -p openapi
 	cargo run -q -p mtasts-app -- openapi --output openapi/openapi.json
+
+clients: ## make the clients for TypeScript and Python, into target/clients
+	@scripts/clients
 
 fmt: ## format the code
 	cargo fmt --all

@@ -21,6 +21,7 @@ pub(crate) struct Doubt {
     #[schema(example = "starttls-not-supported")]
     code: String,
     /// A sentence for people: what is so and what to do.
+    #[schema(example = "mx2.example.com does not offer STARTTLS: switch it on")]
     message: String,
 }
 

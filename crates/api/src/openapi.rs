@@ -1,5 +1,8 @@
 //! The OpenAPI document: collected from the operations, so that it says what is served.
 
+mod examples;
+mod headers;
+
 use actix_web::App;
 use utoipa::{
     OpenApi,
@@ -22,6 +25,7 @@ use crate::{auth::access, problem::ProblemSchema, v1};
                        record are taken care of. Errors are problem details (RFC 9457); each `type` leads to a page. \
                        Times are RFC 3339 in UTC. Lists have cursors.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
+        contact(name = "The operator of this service"),
     ),
     tags(
         (name = "tenants", description = "Customer accounts, as the operator handles them."),
@@ -58,6 +62,8 @@ pub(crate) fn base() -> Document {
 pub fn openapi() -> Document {
     let mut document = App::new().into_utoipa_app().openapi(base()).configure(v1::configure).split_for_parts().1;
     access::document(&mut document);
+    examples::fill(&mut document);
+    headers::fill(&mut document);
     document
 }
 

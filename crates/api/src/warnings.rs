@@ -14,6 +14,7 @@ pub(crate) struct Warning {
     #[schema(example = "max-age-below-a-day")]
     code: &'static str,
     /// A sentence for people: what is so and what to do.
+    #[schema(example = "senders forget a policy with max_age 3600 before they write again: use 86400 or more")]
     message: String,
 }
 

@@ -38,8 +38,10 @@ pub(crate) struct TemplateBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     logo_url: Option<String>,
     /// For developers.
+    #[schema(example = "Delegates MTA-STS (RFC 8461) and TLS reporting (RFC 8460) of a mail domain by CNAMEs.")]
     description: String,
     /// For developers: what the variables are.
+    #[schema(example = "label: 26 characters of lower-case base32, drawn once for each mail domain")]
     variable_description: String,
     /// Whether links are refused: they are not.
     sync_block: bool,

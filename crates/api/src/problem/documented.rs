@@ -90,11 +90,6 @@ fn response(kinds: &[ProblemKind]) -> Response {
     if kinds.iter().any(|kind| matches!(kind, ProblemKind::Unauthenticated | ProblemKind::ScopeMissing)) {
         response = response.header("WWW-Authenticate", text_header("How to authenticate (RFC 6750 §3)."));
     }
-    if kinds.contains(&ProblemKind::RateLimited) {
-        response = response
-            .header("RateLimit-Policy", text_header("The limits, such as `\"key\";q=200;w=20`."))
-            .header("RateLimit", text_header("What is left of them, such as `\"key\";r=0;t=1`."));
-    }
     response.build()
 }
 

@@ -58,6 +58,7 @@ pub(crate) struct DomainConnectBody {
     #[schema(required, example = "template-unknown")]
     reason: Option<&'static str>,
     /// A sentence for people: what is so and what to do.
+    #[schema(example = "Example DNS does not know our template yet: set the CNAMEs by hand")]
     message: String,
     /// The domain's DNS provider.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,6 +142,17 @@ impl From<Discovery> for DomainConnectBody {
     }
 }
 
+/// For the document.
+const ZONE_FILE_EXAMPLE: &str = "mta-sts.example.com. 3600 IN CNAME 4xk7n2d3e5pzk7qn2wq4lq3m6y.edge.sts.example.net.\n";
+/// For the document.
+const TERRAFORM_EXAMPLE: &str = r#"resource "dns_cname_record" "mtasts_example_com_policy_host" {
+  zone  = var.mtasts_example_com_zone
+  name  = trimsuffix("mta-sts.example.com.", ".${var.mtasts_example_com_zone}")
+  cname = "4xk7n2d3e5pzk7qn2wq4lq3m6y.edge.sts.example.net."
+  ttl   = 3600
+}
+"#;
+
 struct Errors;
 
 impl IntoResponses for Errors {
@@ -164,8 +176,8 @@ impl IntoResponses for Errors {
     responses(
         (status = 200, description = "The delegation.", content(
             (DelegationView = "application/json"),
-            (String = "text/dns"),
-            (String = "text/plain"),
+            (String = "text/dns", example = json!(ZONE_FILE_EXAMPLE)),
+            (String = "text/plain", example = json!(TERRAFORM_EXAMPLE)),
         )),
         Errors,
     ),

@@ -70,7 +70,7 @@ enum ProviderSecret {
         #[schema(example = "mtasts-key")]
         key_name: String,
         /// What the key is for.
-        #[schema(value_type = AlgorithmSchema, inline)]
+        #[schema(value_type = AlgorithmSchema)]
         algorithm: String,
         /// The key in base64.
         #[schema(value_type = String, format = Password, write_only)]
@@ -80,7 +80,7 @@ enum ProviderSecret {
 
 /// What a TSIG key is for.
 #[derive(ToSchema)]
-#[schema(rename_all = "kebab-case")]
+#[schema(as = TsigAlgorithm, rename_all = "kebab-case")]
 #[expect(dead_code, reason = "the schema of `TsigAlgorithm`, which knows no OpenAPI")]
 enum AlgorithmSchema {
     HmacSha256,

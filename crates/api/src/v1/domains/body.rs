@@ -72,6 +72,7 @@ pub(crate) struct ConditionBody {
     #[schema(example = "CnameMissing")]
     reason: String,
     /// A sentence for people: what is so and what to do.
+    #[schema(example = "mta-sts.example.com has no CNAME: set the record that `delegation` shows")]
     message: String,
     /// Since when the status is what it is.
     since: DateTime<Utc>,
@@ -175,6 +176,7 @@ pub(crate) struct MxFailureBody {
     #[schema(example = "starttls-not-supported")]
     code: String,
     /// A sentence for people.
+    #[schema(example = "mx2.example.com does not offer STARTTLS")]
     message: String,
 }
 
@@ -191,8 +193,10 @@ pub(crate) struct WithdrawalBody {
     /// Whether the records can be removed from your zone now.
     safe_now: bool,
     /// The records to remove from your zone, but only once it is safe.
+    #[schema(example = json!(["mta-sts.example.com. CNAME 4xk7n2d3e5pzk7qn2wq4lq3m6y.edge.sts.example.net."]))]
     remove_records: Vec<String>,
     /// What to do, for people.
+    #[schema(example = "Leave the records as they are until 2026-11-22T21:30:00Z")]
     message: String,
 }
 

@@ -19,6 +19,9 @@ use crate::{
     problem::{Problem, ProblemKind, documented, groups},
 };
 
+/// For the document: the file of RFC 8461 §3.2.
+const TEXT_EXAMPLE: &str = "version: STSv1\nmode: enforce\nmx: mx1.example.com\nmax_age: 604800\n";
+
 struct Errors;
 
 impl IntoResponses for Errors {
@@ -38,7 +41,7 @@ impl IntoResponses for Errors {
         (
             status = 200,
             description = "The current version.",
-            content((PolicyBody = "application/json"), (String = "text/plain")),
+            content((PolicyBody = "application/json"), (String = "text/plain", example = json!(TEXT_EXAMPLE))),
             headers(("ETag" = String, description = "The version's id, for `If-Match`.")),
         ),
         Errors,
