@@ -14,7 +14,7 @@ use serde::{
 use utoipa::{
     ToSchema,
     openapi::{
-        RefOr, Schema,
+        Ref, RefOr, Schema,
         schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type},
     },
 };
@@ -154,13 +154,25 @@ pub(crate) enum ModeSchema {
     Enforce,
 }
 
+/// A host name, or `*.` and a name for one label more (RFC 8461 §4.1).
+#[derive(ToSchema)]
+#[schema(as = MxPattern, max_length = 1012, example = "mx1.example.com")]
+#[expect(dead_code, reason = "the schema of `mtasts_model::MxPattern`, which knows nothing of OpenAPI")]
+pub(crate) struct MxPatternSchema(String);
+
+/// A `mailto:` or `https:` URI (RFC 8460 §3).
+#[derive(ToSchema)]
+#[schema(as = ReportUri, max_length = 500, example = "mailto:tls-reports@example.com")]
+#[expect(dead_code, reason = "the schema of `mtasts_model::ReportUri`, which knows nothing of OpenAPI")]
+pub(crate) struct ReportUriSchema(String);
+
 /// TLS reporting (RFC 8460).
 #[derive(Debug, Clone, Deserialize, serde::Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"rua": ["mailto:tls-reports@example.com"]}))]
 pub(crate) struct TlsRpt {
     /// Where senders send their reports: `mailto:` or `https:` URIs, at most 10. Empty: no TLSRPT record.
-    #[schema(max_items = 10)]
+    #[schema(value_type = Vec<ReportUriSchema>, max_items = 10)]
     pub(crate) rua: Vec<String>,
 }
 
@@ -227,7 +239,8 @@ impl<'de> Deserialize<'de> for MxChoice {
 /// The schema of [`MxChoice`].
 pub(crate) fn mx_choice_schema() -> RefOr<Schema> {
     let text = |builder: ObjectBuilder| builder.schema_type(Type::String);
-    let patterns = ArrayBuilder::new().items(text(ObjectBuilder::new())).min_items(Some(1)).max_items(Some(MAX_MX));
+    let patterns =
+        ArrayBuilder::new().items(Ref::from_schema_name("MxPattern")).min_items(Some(1)).max_items(Some(MAX_MX));
     let choice = OneOfBuilder::new()
         .item(text(ObjectBuilder::new()).enum_values(Some(["auto"])))
         .item(patterns)

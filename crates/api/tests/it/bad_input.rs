@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::service::{OPERATOR_TOKEN, Service, Tenant};
 
 /// A path of the operation on objects that exist, and the credential that it takes.
-fn reach(operation: &crate::spec::Operation, tenant: &Tenant<'_>, domain: &str) -> (String, String) {
+pub(crate) fn reach(operation: &crate::spec::Operation, tenant: &Tenant<'_>, domain: &str) -> (String, String) {
     let path = operation.path_with(|name| match name {
         "tenant_id" => tenant.id.clone(),
         "domain_id" => domain.to_owned(),

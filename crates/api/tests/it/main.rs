@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that lacks something may panic anywhere")]
 
 mod audit;
+mod bad_fields;
 mod bad_input;
 mod delegation;
 mod dns_credentials;

@@ -99,7 +99,7 @@ impl Spec {
         }
     }
 
-    fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
+    pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
         schema["$ref"].as_str().map_or(schema, |reference| self.0.pointer(&reference[1..]).unwrap())
     }
 

@@ -54,20 +54,20 @@ enum ProviderSecret {
         token: SecretString,
         /// The zone: the token is then checked against it at once.
         #[serde(default)]
-        #[schema(example = "example.com")]
+        #[schema(max_length = 1012, example = "example.com")]
         zone: Option<String>,
     },
     /// Any server that takes dynamic updates (RFC 2136) signed with TSIG (RFC 8945), such as BIND, Knot or PowerDNS.
     Rfc2136 {
         /// The primary server: `host:port`, `[IPv6 address]:port`, or a host alone for port 53. The port is 53 or above
         /// 1023, the addresses are public ones.
-        #[schema(example = "ns1.example.com:53")]
+        #[schema(max_length = 1012, example = "ns1.example.com:53")]
         server: String,
         /// The zone.
-        #[schema(example = "example.com")]
+        #[schema(max_length = 1012, example = "example.com")]
         zone: String,
         /// The name of the key, as the server has it.
-        #[schema(example = "mtasts-key")]
+        #[schema(max_length = 254, example = "mtasts-key")]
         key_name: String,
         /// What the key is for.
         #[schema(value_type = AlgorithmSchema)]

@@ -16,7 +16,7 @@ use crate::{
     auth::TenantScope,
     extract::{IfMatch, IfMatchHeader, Json, PathId},
     problem::{Problem, ProblemKind, documented, groups},
-    v1::fields::{Faults, ModeSchema, max_age, mx_patterns, override_reason, policy},
+    v1::fields::{Faults, ModeSchema, MxPatternSchema, max_age, mx_patterns, override_reason, policy},
 };
 
 /// What to change; what is absent stays.
@@ -28,7 +28,7 @@ pub(crate) struct PatchPolicy {
     #[schema(value_type = Option<ModeSchema>)]
     mode: Option<Mode>,
     /// The MX patterns, all of them.
-    #[schema(max_items = 100)]
+    #[schema(value_type = Option<Vec<MxPatternSchema>>, max_items = 100)]
     mx: Option<Vec<String>>,
     /// How long senders may keep the policy, in seconds: 0 to 31,557,600.
     #[schema(minimum = 0, maximum = 31_557_600)]

@@ -16,7 +16,7 @@ use crate::{
     auth::TenantScope,
     extract::{IfMatch, IfMatchHeader, Json, PathId},
     problem::{Problem, documented, groups},
-    v1::fields::{DEFAULT_MAX_AGE, Faults, ModeSchema, max_age, mx_patterns, override_reason, policy},
+    v1::fields::{DEFAULT_MAX_AGE, Faults, ModeSchema, MxPatternSchema, max_age, mx_patterns, override_reason, policy},
 };
 
 /// A whole policy.
@@ -29,7 +29,7 @@ pub(crate) struct ReplacePolicy {
     mode: Mode,
     /// MX patterns: host names, or `*.` and a name for one label more. May be empty for mode `none` only.
     #[serde(default)]
-    #[schema(max_items = 100)]
+    #[schema(value_type = Vec<MxPatternSchema>, max_items = 100)]
     mx: Vec<String>,
     /// How long senders may keep the policy, in seconds: 0 to 31,557,600. A week where absent.
     #[schema(minimum = 0, maximum = 31_557_600, default = 604_800)]
