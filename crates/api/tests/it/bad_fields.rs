@@ -13,13 +13,16 @@ struct Wrong {
 /// What no field of this schema may take, at the places where its value may stand.
 fn wrong(spec: &Spec, schema: &Value, pointer: &str, found: &mut Vec<Wrong>) {
     let schema = spec.resolve(schema);
-    let mut add = |value: Value| found.push(Wrong { pointer: pointer.to_owned(), value });
     for choices in ["oneOf", "anyOf", "allOf"] {
-        if schema[choices].is_array() {
-            // Which choice is meant is told by the value: an object is none of the texts and lists, and has no such member.
-            return add(json!({"\u{0}": 1}));
+        let real = schema[choices].as_array().into_iter().flatten().filter(|choice| choice["type"] != "null");
+        match real.collect::<Vec<_>>()[..] {
+            [] => {}
+            [one] => return wrong(spec, one, pointer, found),
+            // Which choice is meant is told by the value: this is none of the texts and lists, and no object has it.
+            _ => return found.push(Wrong { pointer: pointer.to_owned(), value: json!({"\u{0}": 1}) }),
         }
     }
+    let mut add = |value: Value| found.push(Wrong { pointer: pointer.to_owned(), value });
     let kinds = match &schema["type"] {
         Value::Array(kinds) => kinds.clone(),
         kind => vec![kind.clone()],
