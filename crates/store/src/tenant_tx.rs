@@ -64,7 +64,7 @@ impl LockedDomain {
 
     /// Whether its policy may still be changed.
     fn is_kept(&self) -> Result<bool, StoreError> {
-        Ok(matches!(self.state()?, DomainState::Pending | DomainState::Active))
+        Ok(self.state()?.is_kept())
     }
 
     /// Registration is no request: who adds the CNAMEs right after it is heard. A stamp of the future (a clock was

@@ -95,6 +95,9 @@ fn response(kinds: &[ProblemKind]) -> Response {
             .header("RateLimit-Policy", text_header("The limits, such as `\"key\";q=200;w=20`."))
             .header("RateLimit", text_header("What is left of them, such as `\"key\";r=0;t=1`."));
     }
+    if kinds.contains(&ProblemKind::PreconditionFailed) || kinds.contains(&ProblemKind::PreconditionRequired) {
+        response = response.header("ETag", text_header("What `If-Match` would have to name; absent where nothing is."));
+    }
     response.build()
 }
 

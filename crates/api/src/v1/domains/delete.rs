@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, delete};
+use actix_web::{HttpResponse, delete, http::StatusCode};
 use mtasts_model::{DomainId, MaxAge, Mode, Policy, lifecycle::WITHDRAWAL_MAX_AGE};
 use mtasts_store::VersionReason;
 use utoipa::{
@@ -10,11 +10,11 @@ use utoipa::{
     openapi::{RefOr, Response},
 };
 
-use super::body::DomainBody;
+use super::{body::DomainBody, matching};
 use crate::{
     auth::TenantScope,
-    extract::PathId,
-    problem::{Problem, documented, groups},
+    extract::{DomainIfMatchHeader, IfMatch, PathId},
+    problem::{Problem, ProblemKind, documented, groups},
     v1::policy::new_version,
 };
 
@@ -28,7 +28,7 @@ struct Errors;
 
 impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented(&[groups::CALL, groups::OBJECT])
+        documented(&[groups::CALL, groups::OBJECT, &[ProblemKind::PreconditionFailed]])
     }
 }
 
@@ -39,17 +39,27 @@ impl IntoResponses for Errors {
 #[utoipa::path(
     tag = "domains",
     operation_id = "delete_domain",
-    params(("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$")),
-    responses((status = 202, description = "The domain, being withdrawn or gone.", body = DomainBody), Errors),
+    params(
+        ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
+        DomainIfMatchHeader,
+    ),
+    responses(
+        (status = 202, description = "The domain, being withdrawn or gone.", body = DomainBody, headers(("ETag" = String, description = "Its tag."))),
+        Errors,
+    ),
     security(("api_key" = [])),
 )]
 #[delete("/domains/{domain_id}")]
-pub(crate) async fn delete_domain(scope: TenantScope, id: PathId<DomainId>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn delete_domain(
+    scope: TenantScope,
+    id: PathId<DomainId>,
+    if_match: IfMatch,
+) -> Result<HttpResponse, Problem> {
     let none = no_policy()?;
     let mut tx = scope.begin().await?;
-    tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+    matching(&tx, id.0, &if_match).await?;
     let none = new_version(&scope, none, VersionReason::Withdrawn, None);
     let view = tx.request_withdrawal(id.0, none, &scope.actor(), scope.now()).await?;
     tx.commit().await?;
-    Ok(HttpResponse::Accepted().json(DomainBody::of(view)))
+    DomainBody::answer(view, StatusCode::ACCEPTED)
 }

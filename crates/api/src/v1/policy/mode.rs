@@ -56,7 +56,7 @@ impl IntoResponses for Errors {
     ),
     request_body = SetMode,
     responses(
-        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The version's id."))),
+        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The policy's tag, for `If-Match`."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -73,13 +73,13 @@ pub(crate) async fn set_mode(
         return Err(faults.into_problem());
     };
     let mut tx = scope.begin().await?;
-    let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+    let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
     let now = current(&domain)?;
     let wanted = policy(body.value.mode, patterns(&domain), now.policy.max_age()).map_err(|_| no_patterns())?;
     let change = Change { policy: wanted, reason: VersionReason::ModeChanged, override_reason, from_current: true };
     let set = apply(&mut tx, &scope, &domain, change, &if_match).await?;
     tx.commit().await?;
-    Ok(answer(&set, &domain))
+    answer(&set, &domain)
 }
 
 /// The current patterns. A policy in mode `none` may have none; for `mx: auto` the hosts that were found step in.

@@ -102,7 +102,7 @@ impl IntoResponses for Errors {
     ),
     request_body = PatchPolicy,
     responses(
-        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The version's id."))),
+        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The policy's tag, for `If-Match`."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -116,9 +116,9 @@ pub(crate) async fn patch_policy(
 ) -> Result<HttpResponse, Problem> {
     let wanted = body.value.parse()?;
     let mut tx = scope.begin().await?;
-    let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+    let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
     let change = wanted.on(&current(&domain)?.policy)?;
     let set = apply(&mut tx, &scope, &domain, change, &if_match).await?;
     tx.commit().await?;
-    Ok(answer(&set, &domain))
+    answer(&set, &domain)
 }

@@ -15,7 +15,7 @@ use super::{Change, PolicyBody, answer, apply};
 use crate::{
     auth::TenantScope,
     extract::{IfMatch, IfMatchHeader, Json, PathId},
-    problem::{Problem, documented, groups},
+    problem::{Problem, ProblemKind, documented, groups},
     v1::fields::{DEFAULT_MAX_AGE, Faults, ModeSchema, max_age, mx_patterns, override_reason, policy},
 };
 
@@ -65,14 +65,15 @@ struct Errors;
 
 impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented(&[groups::CALL, groups::BODY, groups::OBJECT, groups::POLICY])
+        documented(&[groups::CALL, groups::BODY, groups::OBJECT, groups::POLICY, &[ProblemKind::PreconditionRequired]])
     }
 }
 
 /// Replace the policy
 ///
 /// Makes a new version with a new id, unless the current one is the same. The edges serve it within a second; the TXT
-/// record follows once all of them do (RFC 8461 §8.1).
+/// record follows once all of them do (RFC 8461 §8.1). A policy that exists is replaced only with `If-Match`, so that
+/// nobody's change is lost unseen: its `ETag`, or `*` for whatever it is.
 #[utoipa::path(
     tag = "policy",
     operation_id = "replace_policy",
@@ -82,7 +83,7 @@ impl IntoResponses for Errors {
     ),
     request_body = ReplacePolicy,
     responses(
-        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The version's id."))),
+        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The policy's tag, for `If-Match`."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -96,8 +97,11 @@ pub(crate) async fn replace_policy(
 ) -> Result<HttpResponse, Problem> {
     let change = body.value.parse()?;
     let mut tx = scope.begin().await?;
-    let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+    let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+    if domain.is_kept() {
+        if_match.require(domain.version.as_ref().map(|version| version.id))?;
+    }
     let set = apply(&mut tx, &scope, &domain, change, &if_match).await?;
     tx.commit().await?;
-    Ok(answer(&set, &domain))
+    answer(&set, &domain)
 }

@@ -14,7 +14,7 @@ use utoipa::{
 use super::{Change, PolicyBody, apply};
 use crate::{
     auth::TenantScope,
-    extract::{Answer, IdempotencyHeader, IdempotencyKey, IfMatch, IfMatchHeader, Json, Once, PathId, etag},
+    extract::{Answer, IdempotencyHeader, IdempotencyKey, IfMatch, IfMatchHeader, Json, Once, PathId},
     problem::{FieldError, Problem, documented, groups},
     v1::fields::{Faults, override_reason},
 };
@@ -66,7 +66,7 @@ impl IntoResponses for Errors {
     ),
     request_body = RollBack,
     responses(
-        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The version's id."))),
+        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The policy's tag, for `If-Match`."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -83,7 +83,7 @@ pub(crate) async fn roll_back_policy(
     let tx = scope.begin().await?;
     let answer = Once::new(&key, body.hash, scope.now())
         .run(tx, async |tx| {
-            let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+            let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
             let earlier = tx.version(id.0, version_id).await?.ok_or_else(|| {
                 Problem::field("/version_id", "no-such-version", "there is no such version of this domain's policy")
             })?;
@@ -94,9 +94,8 @@ pub(crate) async fn roll_back_policy(
                 from_current: false,
             };
             let set = apply(tx, &scope, &domain, change, &if_match).await?;
-            let version = set.version();
-            let body = PolicyBody::of(version, domain.mx_seen.as_ref());
-            Ok(Answer::new(StatusCode::OK, &body)?.etag(etag(version.id)))
+            let (body, tag) = PolicyBody::tagged(set.version(), domain.mx_seen.as_ref())?;
+            Ok(Answer::new(StatusCode::OK, &body)?.etag(tag.quoted()))
         })
         .await?;
     Ok(answer.respond())
