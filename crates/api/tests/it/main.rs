@@ -8,6 +8,7 @@ mod conditional;
 mod delegation;
 mod dns_credentials;
 mod domains;
+mod dry_run;
 mod faults;
 mod hcl;
 mod idempotency;

@@ -72,7 +72,13 @@ impl Spec {
             return self.conforms(&self.0.pointer(&reference[1..]).unwrap().clone(), value, at);
         }
         if let Some(choices) = schema["oneOf"].as_array() {
-            let fitting = choices.iter().find(|choice| (choice["type"] == "null") == value.is_null());
+            let has_all = |choice: &Value| {
+                let required = self.resolve(choice)["required"].as_array().cloned().unwrap_or_default();
+                required.iter().all(|name| value.get(name.as_str().unwrap()).is_some())
+            };
+            let fits = |choice: &&Value| (choice["type"] == "null") == value.is_null() && has_all(choice);
+            // Where none does, the first tells what it lacks.
+            let fitting = choices.iter().find(fits).or(choices.iter().find(|choice| choice["type"] != "null"));
             return self.conforms(fitting.unwrap_or_else(|| panic!("{at}: {value} fits none")), value, at);
         }
         if let Some(parts) = schema["allOf"].as_array() {

@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, put};
 use mtasts_model::{DomainId, Mode};
-use mtasts_store::VersionReason;
+use mtasts_store::{TenantTx, VersionReason};
 use serde::Deserialize;
 use utoipa::{
     IntoResponses, ToSchema,
     openapi::{RefOr, Response},
 };
 
-use super::{Change, PolicyBody, answer, apply};
+use super::{Change, answer, apply};
 use crate::{
     auth::TenantScope,
-    extract::{IfMatch, IfMatchHeader, Json, PathId},
+    extract::{IfMatch, IfMatchHeader, Json, PathId, Query},
     problem::{Problem, ProblemKind, documented, groups},
-    v1::fields::{DEFAULT_MAX_AGE, Faults, ModeSchema, max_age, mx_patterns, override_reason, policy},
+    v1::{
+        dry_run::{self, DryRun, PolicyOrDryRun},
+        fields::{DEFAULT_MAX_AGE, Faults, ModeSchema, max_age, mx_patterns, override_reason, policy},
+    },
 };
 
 /// A whole policy.
@@ -80,10 +83,11 @@ impl IntoResponses for Errors {
     params(
         ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
         IfMatchHeader,
+        DryRun,
     ),
     request_body = ReplacePolicy,
     responses(
-        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The policy's tag, for `If-Match`."))),
+        (status = 200, description = "The current version, new or unchanged; with `dry_run=true` what would happen.", body = PolicyOrDryRun, headers(("ETag" = String, description = "The policy's tag, for `If-Match`."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -93,15 +97,23 @@ pub(crate) async fn replace_policy(
     scope: TenantScope,
     id: PathId<DomainId>,
     if_match: IfMatch,
+    dry: Query<DryRun>,
     body: Json<ReplacePolicy>,
 ) -> Result<HttpResponse, Problem> {
     let change = body.value.parse()?;
-    let mut tx = scope.begin().await?;
-    let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-    if domain.is_kept() {
-        if_match.require(domain.version.as_ref().map(|version| version.id))?;
+    let carry_out = async |tx: &mut TenantTx| {
+        let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+        if domain.is_kept() {
+            if_match.require(domain.version.as_ref().map(|version| version.id))?;
+        }
+        let set = apply(tx, &scope, &domain, change, &if_match).await?;
+        Ok::<_, Problem>((set, domain))
+    };
+    if dry.0.dry_run {
+        return dry_run::answer(&scope, id.0, carry_out).await;
     }
-    let set = apply(&mut tx, &scope, &domain, change, &if_match).await?;
+    let mut tx = scope.begin().await?;
+    let (set, domain) = carry_out(&mut tx).await?;
     tx.commit().await?;
     answer(&set, &domain)
 }
