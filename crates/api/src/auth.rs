@@ -172,6 +172,14 @@ impl TenantScope {
         self.state.now()
     }
 
+    /// Lets `act` do what it does within the caller's tenant, and takes all of it back.
+    pub(crate) async fn rehearse<T>(
+        &self,
+        act: impl AsyncFnOnce(&mut TenantTx) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        self.state.store.rehearse(self.tenant_id, act).await
+    }
+
     /// A transaction within the caller's tenant.
     pub(crate) async fn begin(&self) -> Result<TenantTx, Problem> {
         Ok(self.state.store.tenant_tx(self.tenant_id).await?)

@@ -6,7 +6,9 @@ mod once;
 mod path;
 mod query;
 
-pub(crate) use conditional::{IfMatch, IfMatchHeader, etag};
+pub(crate) use conditional::{
+    DomainIfMatchHeader, EntityTag, IfMatch, IfMatchHeader, IfNoneMatch, IfNoneMatchHeader, not_modified,
+};
 pub(crate) use json::{Json, NoBody};
 pub(crate) use once::{Answer, IdempotencyHeader, IdempotencyKey, Once};
 pub(crate) use path::PathId;

@@ -231,7 +231,7 @@ pub(crate) struct ProblemSchema {
     /// `domain-exists`: its path.
     #[schema(required = false)]
     domain_url: String,
-    /// `precondition-failed`: the current policy version; null where there is none.
+    /// `precondition-failed`: the tag of what is current, of a policy its version's id; null where there is none.
     current: Option<String>,
     /// `delegation-changed`, `delegation-refused`: the records, and what stands at their names now.
     #[schema(required = false)]

@@ -5,6 +5,7 @@ pub(crate) mod audit_events;
 pub(crate) mod delegation;
 pub(crate) mod dns_credentials;
 pub(crate) mod domains;
+pub(crate) mod dry_run;
 pub(crate) mod fields;
 pub(crate) mod policy;
 pub(crate) mod tenants;

@@ -5,6 +5,7 @@ mod lenient;
 mod lint;
 mod max_age;
 mod mode;
+mod remarks;
 mod strict;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ pub use error::PolicyError;
 pub use lint::{Lint, LintCode};
 pub use max_age::{MaxAge, MaxAgeError};
 pub use mode::{Mode, ModeError};
+pub use remarks::{Remark, remarks};
 
 /// Octets of a policy that senders read at least (RFC 8461 §3.2: "a limit of 64 kilobytes").
 pub const MAX_POLICY_OCTETS: usize = 65_536;

@@ -34,6 +34,11 @@ impl DomainState {
             Self::Gone => "gone",
         }
     }
+
+    /// Whether a domain in this state may still be changed.
+    pub(crate) fn is_kept(self) -> bool {
+        matches!(self, Self::Pending | Self::Active)
+    }
 }
 
 /// What a new registration is made from.
@@ -116,6 +121,13 @@ pub struct DomainView {
     pub safe_to_remove_at: Option<Timestamp>,
     /// When the withdrawal was asked for.
     pub withdraw_requested_at: Option<Timestamp>,
+}
+
+impl DomainView {
+    /// Whether it may still be changed.
+    pub fn is_kept(&self) -> bool {
+        self.state.is_kept()
+    }
 }
 
 /// Which domains to list. All given filters must hold.

@@ -54,6 +54,6 @@ pub use nudge::{Channel, NudgeReceiver};
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
-pub use tenant_tx::TenantTx;
+pub use tenant_tx::{CachedVersion, TenantTx};
 pub use version::{NewVersion, PolicyVersion, SetPolicy, VersionReason};
 pub use zone::ZoneWrite;

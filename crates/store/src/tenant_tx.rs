@@ -5,6 +5,7 @@ mod domains;
 mod idempotency;
 mod keys;
 mod policies;
+mod rehearsal;
 mod withdrawal;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 pub(crate) use idempotency::IDEMPOTENCY_KEPT;
 use mtasts_model::{AuditEventId, DomainId, TenantId, Timestamp};
+pub use rehearsal::CachedVersion;
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -64,7 +66,7 @@ impl LockedDomain {
 
     /// Whether its policy may still be changed.
     fn is_kept(&self) -> Result<bool, StoreError> {
-        Ok(matches!(self.state()?, DomainState::Pending | DomainState::Active))
+        Ok(self.state()?.is_kept())
     }
 
     /// Registration is no request: who adds the CNAMEs right after it is heard. A stamp of the future (a clock was
@@ -113,6 +115,11 @@ impl TenantTx {
         limit: u32,
     ) -> Result<Vec<AuditLine>, StoreError> {
         audit::list(&self.tx, self.tenant, filter, before, limit).await
+    }
+
+    /// Takes everything back, and waits until that is so.
+    pub(crate) async fn roll_back(self) -> Result<(), StoreError> {
+        Ok(self.tx.rollback().await?)
     }
 
     /// Commits, and nudges whoever follows what changed.

@@ -90,6 +90,9 @@ fn response(kinds: &[ProblemKind]) -> Response {
     if kinds.iter().any(|kind| matches!(kind, ProblemKind::Unauthenticated | ProblemKind::ScopeMissing)) {
         response = response.header("WWW-Authenticate", text_header("How to authenticate (RFC 6750 §3)."));
     }
+    if kinds.contains(&ProblemKind::PreconditionFailed) || kinds.contains(&ProblemKind::PreconditionRequired) {
+        response = response.header("ETag", text_header("What `If-Match` would have to name; absent where nothing is."));
+    }
     response.build()
 }
 

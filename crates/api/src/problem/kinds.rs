@@ -45,6 +45,8 @@ pub enum ProblemKind {
     DnsCredentialQuota,
     /// `If-Match` does not match.
     PreconditionFailed,
+    /// `If-Match` is absent where it is needed.
+    PreconditionRequired,
     /// The body is too long.
     BodyTooLarge,
     /// Not a media type that is read here.
@@ -79,7 +81,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -108,6 +110,7 @@ impl ProblemKind {
         Self::DnsCredentialRefused,
         Self::DnsZoneNotCovered,
         Self::DnsServerUnusable,
+        Self::PreconditionRequired,
         Self::RateLimited,
         Self::Internal,
         Self::CustomerDnsOff,
@@ -140,6 +143,7 @@ impl ProblemKind {
             Self::ApiKeyEnded => "api-key-ended",
             Self::DnsCredentialQuota => "dns-credential-quota",
             Self::PreconditionFailed => "precondition-failed",
+            Self::PreconditionRequired => "precondition-required",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::InvalidFields => "invalid-fields",
@@ -177,6 +181,7 @@ impl ProblemKind {
             | Self::DnsCredentialQuota
             | Self::IdempotencyInFlight => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidFields
@@ -215,7 +220,8 @@ impl ProblemKind {
             Self::DelegationRefused => "Other records stand in the way",
             Self::ApiKeyEnded => "The API key cannot be rotated any more",
             Self::DnsCredentialQuota => "No further DNS credential is possible",
-            Self::PreconditionFailed => "The policy is not the expected version",
+            Self::PreconditionFailed => "It is not the expected version",
+            Self::PreconditionRequired => "Say which version is to be replaced",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "This media type is not read here",
             Self::InvalidFields => "A field is not valid",
@@ -313,8 +319,13 @@ impl ProblemKind {
                  all domains of its zone."
             }
             Self::PreconditionFailed => {
-                "`If-Match` names another version than the current one, whose id is in `current`. Read the policy, \
-                 decide again, and send its `ETag`."
+                "`If-Match` names another state than the current one, whose tag is in `current` and in the header `ETag`: \
+                 of a policy, the id of its version. Read it, decide again, and send its `ETag`. Nothing was changed."
+            }
+            Self::PreconditionRequired => {
+                "To replace a policy that exists, say which one: `If-Match` with the `ETag` of the policy that you have \
+                 read, so that a change of somebody else is never lost unseen; or `If-Match: *` to replace it whatever \
+                 it is. Nothing was changed."
             }
             Self::BodyTooLarge => "The body is longer than `limit` octets. Nothing was changed.",
             Self::UnsupportedMediaType => "Send JSON with `Content-Type: application/json`, without a content coding.",

@@ -11,16 +11,14 @@ pub(crate) mod versions;
 use actix_web::{HttpResponse, http::header};
 use chrono::{DateTime, Utc};
 use mtasts_model::{Policy, PolicyId, PolicyVersionId, lifecycle::MxSeen};
-use mtasts_store::{
-    DomainState, DomainView, NewVersion, PolicyVersion, SetPolicy, StoreError, TenantTx, VersionReason,
-};
+use mtasts_store::{DomainView, NewVersion, PolicyVersion, SetPolicy, StoreError, TenantTx, VersionReason};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     auth::TenantScope,
     enforce,
-    extract::{IfMatch, etag},
+    extract::{EntityTag, IfMatch},
     problem::{Problem, ProblemKind},
     v1::fields::ModeSchema,
     warnings::{self, Warning},
@@ -30,7 +28,7 @@ use crate::{
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Policy)]
 pub(crate) struct PolicyBody {
-    /// The version's id. Also the `ETag`.
+    /// The version's id. In quotes, it names the version in `If-Match`.
     #[schema(example = "pol_0190c3a0b1c27d3e8f4051627384950a")]
     id: String,
     /// The `id` in the TXT record (RFC 8461 §3.1). Never used again.
@@ -131,6 +129,13 @@ impl PolicyBody {
             warnings: warnings::of(policy, seen),
         }
     }
+
+    /// With its tag.
+    pub(crate) fn tagged(version: &PolicyVersion, seen: Option<&MxSeen>) -> Result<(Self, EntityTag), Problem> {
+        let body = Self::of(version, seen);
+        let tag = EntityTag::of_version(version.id, &body)?;
+        Ok((body, tag))
+    }
 }
 
 /// A policy that the caller wants.
@@ -151,7 +156,7 @@ pub(crate) async fn apply(
     change: Change,
     if_match: &IfMatch,
 ) -> Result<SetPolicy, Problem> {
-    if matches!(domain.state, DomainState::Withdrawing | DomainState::Gone) {
+    if !domain.is_kept() {
         return Err(StoreError::Withdrawing.into());
     }
     let current = domain.version.as_ref().map(|version| version.id);
@@ -199,9 +204,7 @@ pub(crate) fn current(domain: &DomainView) -> Result<&PolicyVersion, Problem> {
 }
 
 /// The answer to a change.
-pub(crate) fn answer(set: &SetPolicy, domain: &DomainView) -> HttpResponse {
-    let version = set.version();
-    HttpResponse::Ok()
-        .insert_header((header::ETAG, etag(version.id)))
-        .json(PolicyBody::of(version, domain.mx_seen.as_ref()))
+pub(crate) fn answer(set: &SetPolicy, domain: &DomainView) -> Result<HttpResponse, Problem> {
+    let (body, tag) = PolicyBody::tagged(set.version(), domain.mx_seen.as_ref())?;
+    Ok(HttpResponse::Ok().insert_header((header::ETAG, tag.quoted())).json(body))
 }

@@ -26,8 +26,9 @@ async fn each_change_is_told_with_who_from_where_by_which_request_and_what_was_b
     let (path, id) = tenant.domain(json!({"name": "a.test", "mx": ["mx.a.test"]})).await;
     service.clock.advance(TimeDelta::seconds(1));
     let body = json!({"mode": "testing", "mx": ["mx2.a.test"], "max_age": 86_400});
-    let call = tenant.call("PUT", &format!("{path}/policy")).header("X-Request-Id", "the-request").json(&body);
-    assert_eq!(call.send().await.status, 200);
+    let call =
+        tenant.call("PUT", &format!("{path}/policy")).header("X-Request-Id", "the-request").header("If-Match", "*");
+    assert_eq!(call.json(&body).send().await.status, 200);
 
     let lines = listed(&tenant, "").await;
     assert_eq!(actions(&lines), ["policy.set", "domain.create", "api-key.create", "tenant.create"]);

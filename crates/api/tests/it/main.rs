@@ -5,9 +5,11 @@
 mod audit;
 mod bad_fields;
 mod bad_input;
+mod conditional;
 mod delegation;
 mod dns_credentials;
 mod domains;
+mod dry_run;
 mod faults;
 mod hcl;
 mod idempotency;

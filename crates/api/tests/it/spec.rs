@@ -49,6 +49,11 @@ impl Spec {
         let Some(operation) = documented else { return };
         let response = &operation.value["responses"][answer.status.to_string()];
         assert!(response.is_object(), "{at}: this status is not documented");
+        if answer.status == 304 {
+            // RFC 9110 §15.4.5.
+            assert!(answer.text.is_empty() && answer.header("etag").is_some(), "{at}: no 304");
+            return;
+        }
         let media_type = answer.header("content-type").unwrap_or_default().split(';').next().unwrap();
         let content = &response["content"][media_type];
         assert!(content.is_object(), "{at}: {media_type} is not documented");
@@ -67,7 +72,13 @@ impl Spec {
             return self.conforms(&self.0.pointer(&reference[1..]).unwrap().clone(), value, at);
         }
         if let Some(choices) = schema["oneOf"].as_array() {
-            let fitting = choices.iter().find(|choice| (choice["type"] == "null") == value.is_null());
+            let has_all = |choice: &Value| {
+                let required = self.resolve(choice)["required"].as_array().cloned().unwrap_or_default();
+                required.iter().all(|name| value.get(name.as_str().unwrap()).is_some())
+            };
+            let fits = |choice: &&Value| (choice["type"] == "null") == value.is_null() && has_all(choice);
+            // Where none does, the first tells what it lacks.
+            let fitting = choices.iter().find(fits).or(choices.iter().find(|choice| choice["type"] != "null"));
             return self.conforms(fitting.unwrap_or_else(|| panic!("{at}: {value} fits none")), value, at);
         }
         if let Some(parts) = schema["allOf"].as_array() {

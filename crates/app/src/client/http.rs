@@ -25,6 +25,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Longest answer that is read; a page of 100 objects is far below.
 const MAX_ANSWER: usize = 16 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// `If-Match`: whatever is there.
+const ANY: &str = "*";
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// The API, with a key.
@@ -75,10 +77,18 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Only if this is the current policy version (RFC 9110 §13.1.1).
+    /// Only if this is the current policy version (RFC 9110 §13.1.1). Without one, a whole policy replaces any.
     pub(super) fn if_version(mut self, version: Option<&str>) -> Self {
-        self.if_match = version.map(|version| format!("\"{version}\""));
+        self.if_match = match version {
+            Some(version) => Some(format!("\"{version}\"")),
+            None => (self.method == Method::PUT && self.path.ends_with(&["policy"])).then(|| ANY.to_owned()),
+        };
         self
+    }
+
+    /// Whether a repeated call may be refused for what the first one did.
+    fn is_conditional(&self) -> bool {
+        self.if_match.as_deref().is_some_and(|tag| tag != ANY)
     }
 }
 
@@ -129,7 +139,7 @@ impl Api {
             };
             match error.retry_after(pause) {
                 // The first try may have had its effect, and would fail the condition of the second.
-                _ if call.if_match.is_some() && error.may_have_had_effect() => return Err(error),
+                _ if call.is_conditional() && error.may_have_had_effect() => return Err(error),
                 Some(wait) if Instant::now() + wait < give_up => sleep(wait).await,
                 _ => return Err(error),
             }

@@ -78,6 +78,17 @@ impl TenantTx {
         domain_rows::by_id(&self.tx, id).await
     }
 
+    /// One domain, locked against the worker and other requests until the transaction ends: what is decided on its state
+    /// holds. None as with [`Self::domain`].
+    pub async fn domain_locked(&self, id: DomainId) -> Result<Option<DomainView>, StoreError> {
+        match self.lock(id).await {
+            // A statement of its own, so that it sees what was committed while this one waited for the lock.
+            Ok(_) => self.domain(id).await,
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) async fn existing(&self, id: DomainId) -> Result<DomainView, StoreError> {
         self.domain(id).await?.ok_or(StoreError::NotFound)
     }

@@ -1,5 +1,9 @@
 //! What is shown of a domain.
 
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
 use chrono::{DateTime, Utc};
 use mtasts_model::{
     Condition, Delegation, Mode, Policy,
@@ -10,9 +14,13 @@ use mtasts_store::{CertificateSummary, DomainState, DomainView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::v1::{
-    fields::{ModeSchema, TlsRpt},
-    policy::PolicyBody,
+use crate::{
+    extract::EntityTag,
+    problem::Problem,
+    v1::{
+        fields::{ModeSchema, TlsRpt},
+        policy::PolicyBody,
+    },
 };
 
 /// A registered domain.
@@ -201,6 +209,19 @@ pub(crate) struct WithdrawalBody {
 }
 
 impl DomainBody {
+    /// With its tag.
+    pub(crate) fn tagged(view: DomainView) -> Result<(Self, EntityTag), Problem> {
+        let body = Self::of(view);
+        let tag = EntityTag::of(&body)?;
+        Ok((body, tag))
+    }
+
+    /// The answer that shows it.
+    pub(crate) fn answer(view: DomainView, status: StatusCode) -> Result<HttpResponse, Problem> {
+        let (body, tag) = Self::tagged(view)?;
+        Ok(HttpResponse::build(status).insert_header((header::ETAG, tag.quoted())).json(body))
+    }
+
     pub(crate) fn of(view: DomainView) -> Self {
         let policy = view.version.as_ref().map(|version| &version.policy);
         Self {

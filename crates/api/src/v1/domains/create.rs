@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, http::StatusCode, post};
 use mtasts_model::{DomainId, Label, MailDomain, Mode, Policy, lifecycle::MxSource};
-use mtasts_store::{NewDomain, VersionReason};
+use mtasts_store::{NewDomain, TenantTx, VersionReason};
 use serde::Deserialize;
 use utoipa::{
     IntoResponses, ToSchema,
@@ -15,9 +15,10 @@ use super::body::DomainBody;
 use crate::{
     auth::TenantScope,
     enforce::{self, Doubt},
-    extract::{Answer, IdempotencyHeader, IdempotencyKey, Json, Once},
+    extract::{Answer, IdempotencyHeader, IdempotencyKey, Json, Once, Query},
     problem::{FieldError, Problem, ProblemKind, documented, groups},
     v1::{
+        dry_run::{self, DryRun, DryRunBody},
         fields::{
             DEFAULT_MAX_AGE, Faults, ModeSchema, MxChoice, TlsRpt, max_age, mx_choice_schema, mx_patterns, object,
             policy, report_uris,
@@ -113,10 +114,11 @@ impl IntoResponses for Errors {
 #[utoipa::path(
     tag = "domains",
     operation_id = "create_domain",
-    params(IdempotencyHeader),
+    params(IdempotencyHeader, DryRun),
     request_body = CreateDomain,
     responses(
-        (status = 201, description = "The domain.", body = DomainBody, headers(("Location" = String, description = "Where it is."))),
+        (status = 200, description = "With `dry_run=true`: what would happen.", body = DryRunBody),
+        (status = 201, description = "The domain.", body = DomainBody, headers(("Location" = String, description = "Where it is."), ("ETag" = String, description = "Its tag."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -125,6 +127,7 @@ impl IntoResponses for Errors {
 pub(crate) async fn create_domain(
     scope: TenantScope,
     key: IdempotencyKey,
+    dry: Query<DryRun>,
     body: Json<CreateDomain>,
 ) -> Result<HttpResponse, Problem> {
     let Wanted { mut new, first } = body.value.parse(&scope)?;
@@ -132,15 +135,16 @@ pub(crate) async fn create_domain(
         return Err(enforce::refusal(&[Doubt::not_checked()]));
     }
     new.first = first.map(|policy| new_version(&scope, policy, VersionReason::Registered, None));
+    let (id, now) = (new.id, scope.now());
+    let carry_out = async |tx: &mut TenantTx| {
+        let view = tx.create_domain(new, &scope.actor(), now).await?;
+        let location = format!("/v1/domains/{}", view.id);
+        let (body, tag) = DomainBody::tagged(view)?;
+        Ok(Answer::new(StatusCode::CREATED, &body)?.location(location).etag(tag.quoted()))
+    };
+    if dry.0.dry_run {
+        return dry_run::answer(&scope, id, carry_out).await;
+    }
     let tx = scope.begin().await?;
-    let now = scope.now();
-    let answer = Once::new(&key, body.hash, now)
-        .run(tx, async |tx| {
-            let view = tx.create_domain(new, &scope.actor(), now).await?;
-            let location = format!("/v1/domains/{}", view.id);
-            let body = DomainBody::of(view);
-            Ok(Answer::new(StatusCode::CREATED, &body)?.location(location))
-        })
-        .await?;
-    Ok(answer.respond())
+    Ok(Once::new(&key, body.hash, now).run(tx, carry_out).await?.respond())
 }

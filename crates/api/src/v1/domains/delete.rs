@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, delete};
+use actix_web::{HttpResponse, delete, http::StatusCode};
 use mtasts_model::{DomainId, MaxAge, Mode, Policy, lifecycle::WITHDRAWAL_MAX_AGE};
-use mtasts_store::VersionReason;
+use mtasts_store::{TenantTx, VersionReason};
 use utoipa::{
     IntoResponses,
     openapi::{RefOr, Response},
 };
 
-use super::body::DomainBody;
+use super::{body::DomainBody, matching};
 use crate::{
     auth::TenantScope,
-    extract::PathId,
-    problem::{Problem, documented, groups},
-    v1::policy::new_version,
+    extract::{DomainIfMatchHeader, IfMatch, PathId, Query},
+    problem::{Problem, ProblemKind, documented, groups},
+    v1::{
+        dry_run::{self, DryRun, DryRunBody},
+        policy::new_version,
+    },
 };
 
 /// Mode `none` with a small max_age (RFC 8461 §8.3).
@@ -28,7 +31,7 @@ struct Errors;
 
 impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented(&[groups::CALL, groups::OBJECT])
+        documented(&[groups::CALL, groups::OBJECT, &[ProblemKind::PreconditionFailed]])
     }
 }
 
@@ -39,17 +42,36 @@ impl IntoResponses for Errors {
 #[utoipa::path(
     tag = "domains",
     operation_id = "delete_domain",
-    params(("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$")),
-    responses((status = 202, description = "The domain, being withdrawn or gone.", body = DomainBody), Errors),
+    params(
+        ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
+        DomainIfMatchHeader,
+        DryRun,
+    ),
+    responses(
+        (status = 200, description = "With `dry_run=true`: what would happen.", body = DryRunBody),
+        (status = 202, description = "The domain, being withdrawn or gone.", body = DomainBody, headers(("ETag" = String, description = "Its tag."))),
+        Errors,
+    ),
     security(("api_key" = [])),
 )]
 #[delete("/domains/{domain_id}")]
-pub(crate) async fn delete_domain(scope: TenantScope, id: PathId<DomainId>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn delete_domain(
+    scope: TenantScope,
+    id: PathId<DomainId>,
+    if_match: IfMatch,
+    dry: Query<DryRun>,
+) -> Result<HttpResponse, Problem> {
     let none = no_policy()?;
+    let carry_out = async |tx: &mut TenantTx| {
+        matching(tx, id.0, &if_match).await?;
+        let none = new_version(&scope, none, VersionReason::Withdrawn, None);
+        Ok::<_, Problem>(tx.request_withdrawal(id.0, none, &scope.actor(), scope.now()).await?)
+    };
+    if dry.0.dry_run {
+        return dry_run::answer(&scope, id.0, carry_out).await;
+    }
     let mut tx = scope.begin().await?;
-    tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-    let none = new_version(&scope, none, VersionReason::Withdrawn, None);
-    let view = tx.request_withdrawal(id.0, none, &scope.actor(), scope.now()).await?;
+    let view = carry_out(&mut tx).await?;
     tx.commit().await?;
-    Ok(HttpResponse::Accepted().json(DomainBody::of(view)))
+    DomainBody::answer(view, StatusCode::ACCEPTED)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, get};
+use actix_web::{HttpResponse, get, http::header};
 use mtasts_model::DomainId;
 use utoipa::{
     IntoResponses,
@@ -12,7 +12,7 @@ use utoipa::{
 use super::body::DomainBody;
 use crate::{
     auth::TenantScope,
-    extract::PathId,
+    extract::{IfNoneMatch, IfNoneMatchHeader, PathId, not_modified},
     problem::{Problem, documented, groups},
 };
 
@@ -30,13 +30,28 @@ impl IntoResponses for Errors {
 #[utoipa::path(
     tag = "domains",
     operation_id = "read_domain",
-    params(("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$")),
-    responses((status = 200, description = "The domain.", body = DomainBody), Errors),
+    params(
+        ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
+        IfNoneMatchHeader,
+    ),
+    responses(
+        (status = 200, description = "The domain.", body = DomainBody, headers(("ETag" = String, description = "Its tag, for `If-Match` and `If-None-Match`: it changes with anything that is shown."))),
+        (status = 304, description = "You have it already.", headers(("ETag" = String, description = "Its tag."))),
+        Errors,
+    ),
     security(("api_key" = [])),
 )]
 #[get("/domains/{domain_id}")]
-pub(crate) async fn read_domain(scope: TenantScope, id: PathId<DomainId>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn read_domain(
+    scope: TenantScope,
+    id: PathId<DomainId>,
+    known: IfNoneMatch,
+) -> Result<HttpResponse, Problem> {
     let tx = scope.begin().await?;
     let view = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-    Ok(HttpResponse::Ok().json(DomainBody::of(view)))
+    let (body, tag) = DomainBody::tagged(view)?;
+    if known.has(&tag) {
+        return Ok(not_modified(&tag));
+    }
+    Ok(HttpResponse::Ok().insert_header((header::ETAG, tag.quoted())).json(body))
 }

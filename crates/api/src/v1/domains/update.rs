@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, patch};
+use actix_web::{HttpResponse, http::StatusCode, patch};
 use mtasts_model::DomainId;
 use serde::Deserialize;
 use utoipa::{
@@ -10,10 +10,10 @@ use utoipa::{
     openapi::{RefOr, Response},
 };
 
-use super::body::DomainBody;
+use super::{body::DomainBody, matching};
 use crate::{
     auth::TenantScope,
-    extract::{Json, PathId},
+    extract::{DomainIfMatchHeader, IfMatch, Json, PathId},
     problem::{Problem, ProblemKind, documented, groups},
     v1::fields::{Faults, TlsRpt, object, report_uris},
 };
@@ -32,7 +32,12 @@ struct Errors;
 
 impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented(&[groups::CALL, groups::BODY, groups::OBJECT, &[ProblemKind::DomainWithdrawing]])
+        documented(&[
+            groups::CALL,
+            groups::BODY,
+            groups::OBJECT,
+            &[ProblemKind::DomainWithdrawing, ProblemKind::PreconditionFailed],
+        ])
     }
 }
 
@@ -42,15 +47,22 @@ impl IntoResponses for Errors {
 #[utoipa::path(
     tag = "domains",
     operation_id = "update_domain",
-    params(("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$")),
+    params(
+        ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
+        DomainIfMatchHeader,
+    ),
     request_body = UpdateDomain,
-    responses((status = 200, description = "The domain.", body = DomainBody), Errors),
+    responses(
+        (status = 200, description = "The domain.", body = DomainBody, headers(("ETag" = String, description = "Its tag, for `If-Match`."))),
+        Errors,
+    ),
     security(("api_key" = [])),
 )]
 #[patch("/domains/{domain_id}")]
 pub(crate) async fn update_domain(
     scope: TenantScope,
     id: PathId<DomainId>,
+    if_match: IfMatch,
     body: Json<UpdateDomain>,
 ) -> Result<HttpResponse, Problem> {
     let mut faults = Faults::default();
@@ -62,11 +74,11 @@ pub(crate) async fn update_domain(
         None => None,
     };
     let mut tx = scope.begin().await?;
-    let view = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+    let view = matching(&tx, id.0, &if_match).await?;
     let view = match uris {
         Some(uris) => tx.set_report_uris(id.0, &uris, &scope.actor(), scope.now()).await?,
         None => view,
     };
     tx.commit().await?;
-    Ok(HttpResponse::Ok().json(DomainBody::of(view)))
+    DomainBody::answer(view, StatusCode::OK)
 }

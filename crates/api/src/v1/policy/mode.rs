@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, put};
 use mtasts_model::{DomainId, Mode, MxPattern, lifecycle::MxSource};
-use mtasts_store::{DomainView, VersionReason};
+use mtasts_store::{DomainView, TenantTx, VersionReason};
 use serde::Deserialize;
 use utoipa::{
     IntoResponses, ToSchema,
     openapi::{RefOr, Response},
 };
 
-use super::{Change, PolicyBody, answer, apply, current};
+use super::{Change, answer, apply, current};
 use crate::{
     auth::TenantScope,
-    extract::{IfMatch, IfMatchHeader, Json, PathId},
+    extract::{IfMatch, IfMatchHeader, Json, PathId, Query},
     problem::{FieldError, Problem, ProblemKind, documented, groups},
-    v1::fields::{Faults, ModeSchema, override_reason, policy},
+    v1::{
+        dry_run::{self, DryRun, PolicyOrDryRun},
+        fields::{Faults, ModeSchema, override_reason, policy},
+    },
 };
 
 /// The wanted mode.
@@ -53,10 +56,11 @@ impl IntoResponses for Errors {
     params(
         ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
         IfMatchHeader,
+        DryRun,
     ),
     request_body = SetMode,
     responses(
-        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The version's id."))),
+        (status = 200, description = "The current version, new or unchanged; with `dry_run=true` what would happen.", body = PolicyOrDryRun, headers(("ETag" = String, description = "The policy's tag, for `If-Match`."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -66,20 +70,28 @@ pub(crate) async fn set_mode(
     scope: TenantScope,
     id: PathId<DomainId>,
     if_match: IfMatch,
+    dry: Query<DryRun>,
     body: Json<SetMode>,
 ) -> Result<HttpResponse, Problem> {
     let mut faults = Faults::default();
     let Some(override_reason) = faults.keep(override_reason(body.value.force, body.value.reason.as_deref())) else {
         return Err(faults.into_problem());
     };
+    let carry_out = async |tx: &mut TenantTx| {
+        let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+        let now = current(&domain)?;
+        let wanted = policy(body.value.mode, patterns(&domain), now.policy.max_age()).map_err(|_| no_patterns())?;
+        let change = Change { policy: wanted, reason: VersionReason::ModeChanged, override_reason, from_current: true };
+        let set = apply(tx, &scope, &domain, change, &if_match).await?;
+        Ok::<_, Problem>((set, domain))
+    };
+    if dry.0.dry_run {
+        return dry_run::answer(&scope, id.0, carry_out).await;
+    }
     let mut tx = scope.begin().await?;
-    let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-    let now = current(&domain)?;
-    let wanted = policy(body.value.mode, patterns(&domain), now.policy.max_age()).map_err(|_| no_patterns())?;
-    let change = Change { policy: wanted, reason: VersionReason::ModeChanged, override_reason, from_current: true };
-    let set = apply(&mut tx, &scope, &domain, change, &if_match).await?;
+    let (set, domain) = carry_out(&mut tx).await?;
     tx.commit().await?;
-    Ok(answer(&set, &domain))
+    answer(&set, &domain)
 }
 
 /// The current patterns. A policy in mode `none` may have none; for `mx: auto` the hosts that were found step in.

@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, patch};
 use mtasts_model::{DomainId, MaxAge, Mode, MxPattern, Policy};
-use mtasts_store::VersionReason;
+use mtasts_store::{TenantTx, VersionReason};
 use serde::Deserialize;
 use utoipa::{
     IntoResponses, ToSchema,
     openapi::{RefOr, Response},
 };
 
-use super::{Change, PolicyBody, answer, apply, current};
+use super::{Change, answer, apply, current};
 use crate::{
     auth::TenantScope,
-    extract::{IfMatch, IfMatchHeader, Json, PathId},
+    extract::{IfMatch, IfMatchHeader, Json, PathId, Query},
     problem::{Problem, ProblemKind, documented, groups},
-    v1::fields::{Faults, ModeSchema, MxPatternSchema, max_age, mx_patterns, override_reason, policy},
+    v1::{
+        dry_run::{self, DryRun, PolicyOrDryRun},
+        fields::{Faults, ModeSchema, MxPatternSchema, max_age, mx_patterns, override_reason, policy},
+    },
 };
 
 /// What to change; what is absent stays.
@@ -99,10 +102,11 @@ impl IntoResponses for Errors {
     params(
         ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
         IfMatchHeader,
+        DryRun,
     ),
     request_body = PatchPolicy,
     responses(
-        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The version's id."))),
+        (status = 200, description = "The current version, new or unchanged; with `dry_run=true` what would happen.", body = PolicyOrDryRun, headers(("ETag" = String, description = "The policy's tag, for `If-Match`."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -112,13 +116,21 @@ pub(crate) async fn patch_policy(
     scope: TenantScope,
     id: PathId<DomainId>,
     if_match: IfMatch,
+    dry: Query<DryRun>,
     body: Json<PatchPolicy>,
 ) -> Result<HttpResponse, Problem> {
     let wanted = body.value.parse()?;
+    let carry_out = async |tx: &mut TenantTx| {
+        let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+        let change = wanted.on(&current(&domain)?.policy)?;
+        let set = apply(tx, &scope, &domain, change, &if_match).await?;
+        Ok::<_, Problem>((set, domain))
+    };
+    if dry.0.dry_run {
+        return dry_run::answer(&scope, id.0, carry_out).await;
+    }
     let mut tx = scope.begin().await?;
-    let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-    let change = wanted.on(&current(&domain)?.policy)?;
-    let set = apply(&mut tx, &scope, &domain, change, &if_match).await?;
+    let (set, domain) = carry_out(&mut tx).await?;
     tx.commit().await?;
-    Ok(answer(&set, &domain))
+    answer(&set, &domain)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse, get,
-    http::header::{self, Header},
+    http::header::{self, Header, HeaderValue},
 };
 use mtasts_model::DomainId;
 use utoipa::{
@@ -15,7 +15,7 @@ use utoipa::{
 use super::{PolicyBody, current};
 use crate::{
     auth::TenantScope,
-    extract::{PathId, etag},
+    extract::{EntityTag, IfNoneMatch, IfNoneMatchHeader, PathId, not_modified},
     problem::{Problem, ProblemKind, documented, groups},
 };
 
@@ -36,14 +36,18 @@ impl IntoResponses for Errors {
 #[utoipa::path(
     tag = "policy",
     operation_id = "read_policy",
-    params(("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$")),
+    params(
+        ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
+        IfNoneMatchHeader,
+    ),
     responses(
         (
             status = 200,
             description = "The current version.",
             content((PolicyBody = "application/json"), (String = "text/plain", example = json!(TEXT_EXAMPLE))),
-            headers(("ETag" = String, description = "The version's id, for `If-Match`.")),
+            headers(("ETag" = String, description = "Its tag, for `If-Match` and `If-None-Match`.")),
         ),
+        (status = 304, description = "You have it already.", headers(("ETag" = String, description = "Its tag."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -53,16 +57,27 @@ pub(crate) async fn read_policy(
     request: HttpRequest,
     scope: TenantScope,
     id: PathId<DomainId>,
+    known: IfNoneMatch,
 ) -> Result<HttpResponse, Problem> {
     let tx = scope.begin().await?;
     let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
     let version = current(&domain)?;
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::ETAG, etag(version.id))).insert_header((header::VARY, "Accept"));
-    Ok(if prefers_text(&request) {
-        response.content_type("text/plain; charset=utf-8").body(version.policy.to_text())
+    let (body, tag) = if prefers_text(&request) {
+        (None, EntityTag::of_text(version.id))
     } else {
-        response.json(PolicyBody::of(version, domain.mx_seen.as_ref()))
+        let (body, tag) = PolicyBody::tagged(version, domain.mx_seen.as_ref())?;
+        (Some(body), tag)
+    };
+    if known.has(&tag) {
+        let mut response = not_modified(&tag);
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        return Ok(response);
+    }
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::ETAG, tag.quoted())).insert_header((header::VARY, "Accept"));
+    Ok(match body {
+        Some(body) => response.json(body),
+        None => response.content_type("text/plain; charset=utf-8").body(version.policy.to_text()),
     })
 }
 

@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, put};
 use mtasts_model::{DomainId, Mode};
-use mtasts_store::VersionReason;
+use mtasts_store::{TenantTx, VersionReason};
 use serde::Deserialize;
 use utoipa::{
     IntoResponses, ToSchema,
     openapi::{RefOr, Response},
 };
 
-use super::{Change, PolicyBody, answer, apply};
+use super::{Change, answer, apply};
 use crate::{
     auth::TenantScope,
-    extract::{IfMatch, IfMatchHeader, Json, PathId},
-    problem::{Problem, documented, groups},
-    v1::fields::{DEFAULT_MAX_AGE, Faults, ModeSchema, MxPatternSchema, max_age, mx_patterns, override_reason, policy},
+    extract::{IfMatch, IfMatchHeader, Json, PathId, Query},
+    problem::{Problem, ProblemKind, documented, groups},
+    v1::{
+        dry_run::{self, DryRun, PolicyOrDryRun},
+        fields::{DEFAULT_MAX_AGE, Faults, ModeSchema, MxPatternSchema, max_age, mx_patterns, override_reason, policy},
+    },
 };
 
 /// A whole policy.
@@ -65,24 +68,26 @@ struct Errors;
 
 impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented(&[groups::CALL, groups::BODY, groups::OBJECT, groups::POLICY])
+        documented(&[groups::CALL, groups::BODY, groups::OBJECT, groups::POLICY, &[ProblemKind::PreconditionRequired]])
     }
 }
 
 /// Replace the policy
 ///
 /// Makes a new version with a new id, unless the current one is the same. The edges serve it within a second; the TXT
-/// record follows once all of them do (RFC 8461 §8.1).
+/// record follows once all of them do (RFC 8461 §8.1). A policy that exists is replaced only with `If-Match`, so that
+/// nobody's change is lost unseen: its `ETag`, or `*` for whatever it is.
 #[utoipa::path(
     tag = "policy",
     operation_id = "replace_policy",
     params(
         ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
         IfMatchHeader,
+        DryRun,
     ),
     request_body = ReplacePolicy,
     responses(
-        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The version's id."))),
+        (status = 200, description = "The current version, new or unchanged; with `dry_run=true` what would happen.", body = PolicyOrDryRun, headers(("ETag" = String, description = "The policy's tag, for `If-Match`."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -92,12 +97,23 @@ pub(crate) async fn replace_policy(
     scope: TenantScope,
     id: PathId<DomainId>,
     if_match: IfMatch,
+    dry: Query<DryRun>,
     body: Json<ReplacePolicy>,
 ) -> Result<HttpResponse, Problem> {
     let change = body.value.parse()?;
+    let carry_out = async |tx: &mut TenantTx| {
+        let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+        if domain.is_kept() {
+            if_match.require(domain.version.as_ref().map(|version| version.id))?;
+        }
+        let set = apply(tx, &scope, &domain, change, &if_match).await?;
+        Ok::<_, Problem>((set, domain))
+    };
+    if dry.0.dry_run {
+        return dry_run::answer(&scope, id.0, carry_out).await;
+    }
     let mut tx = scope.begin().await?;
-    let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-    let set = apply(&mut tx, &scope, &domain, change, &if_match).await?;
+    let (set, domain) = carry_out(&mut tx).await?;
     tx.commit().await?;
-    Ok(answer(&set, &domain))
+    answer(&set, &domain)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, http::StatusCode, post};
 use mtasts_model::{DomainId, PolicyVersionId};
-use mtasts_store::VersionReason;
+use mtasts_store::{TenantTx, VersionReason};
 use serde::Deserialize;
 use utoipa::{
     IntoResponses, ToSchema,
@@ -14,9 +14,12 @@ use utoipa::{
 use super::{Change, PolicyBody, apply};
 use crate::{
     auth::TenantScope,
-    extract::{Answer, IdempotencyHeader, IdempotencyKey, IfMatch, IfMatchHeader, Json, Once, PathId, etag},
+    extract::{Answer, IdempotencyHeader, IdempotencyKey, IfMatch, IfMatchHeader, Json, Once, PathId, Query},
     problem::{FieldError, Problem, documented, groups},
-    v1::fields::{Faults, override_reason},
+    v1::{
+        dry_run::{self, DryRun, PolicyOrDryRun},
+        fields::{Faults, override_reason},
+    },
 };
 
 /// Where to go back to.
@@ -62,11 +65,12 @@ impl IntoResponses for Errors {
     params(
         ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
         IfMatchHeader,
+        DryRun,
         IdempotencyHeader,
     ),
     request_body = RollBack,
     responses(
-        (status = 200, description = "The current version, new or unchanged.", body = PolicyBody, headers(("ETag" = String, description = "The version's id."))),
+        (status = 200, description = "The current version, new or unchanged; with `dry_run=true` what would happen.", body = PolicyOrDryRun, headers(("ETag" = String, description = "The policy's tag, for `If-Match`."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -76,28 +80,25 @@ pub(crate) async fn roll_back_policy(
     scope: TenantScope,
     id: PathId<DomainId>,
     if_match: IfMatch,
+    dry: Query<DryRun>,
     key: IdempotencyKey,
     body: Json<RollBack>,
 ) -> Result<HttpResponse, Problem> {
     let (version_id, override_reason) = body.value.parse()?;
+    let carry_out = async |tx: &mut TenantTx| {
+        let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
+        let earlier = tx.version(id.0, version_id).await?.ok_or_else(|| {
+            Problem::field("/version_id", "no-such-version", "there is no such version of this domain's policy")
+        })?;
+        let change =
+            Change { policy: earlier.policy, reason: VersionReason::RolledBack, override_reason, from_current: false };
+        let set = apply(tx, &scope, &domain, change, &if_match).await?;
+        let (body, tag) = PolicyBody::tagged(set.version(), domain.mx_seen.as_ref())?;
+        Ok(Answer::new(StatusCode::OK, &body)?.etag(tag.quoted()))
+    };
+    if dry.0.dry_run {
+        return dry_run::answer(&scope, id.0, carry_out).await;
+    }
     let tx = scope.begin().await?;
-    let answer = Once::new(&key, body.hash, scope.now())
-        .run(tx, async |tx| {
-            let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-            let earlier = tx.version(id.0, version_id).await?.ok_or_else(|| {
-                Problem::field("/version_id", "no-such-version", "there is no such version of this domain's policy")
-            })?;
-            let change = Change {
-                policy: earlier.policy,
-                reason: VersionReason::RolledBack,
-                override_reason,
-                from_current: false,
-            };
-            let set = apply(tx, &scope, &domain, change, &if_match).await?;
-            let version = set.version();
-            let body = PolicyBody::of(version, domain.mx_seen.as_ref());
-            Ok(Answer::new(StatusCode::OK, &body)?.etag(etag(version.id)))
-        })
-        .await?;
-    Ok(answer.respond())
+    Ok(Once::new(&key, body.hash, scope.now()).run(tx, carry_out).await?.respond())
 }

@@ -12,7 +12,7 @@ use utoipa::{
 use super::PolicyBody;
 use crate::{
     auth::TenantScope,
-    extract::{PathId, etag},
+    extract::PathId,
     problem::{Problem, documented, groups},
 };
 
@@ -35,7 +35,7 @@ impl IntoResponses for Errors {
         ("version_id" = String, Path, description = "The version's id", pattern = "^pol_[0-9a-f]{32}$"),
     ),
     responses(
-        (status = 200, description = "The version.", body = PolicyBody, headers(("ETag" = String, description = "The version's id."))),
+        (status = 200, description = "The version.", body = PolicyBody, headers(("ETag" = String, description = "Its tag."))),
         Errors,
     ),
     security(("api_key" = [])),
@@ -49,7 +49,6 @@ pub(crate) async fn read_version(
     let tx = scope.begin().await?;
     let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
     let version = tx.version(id.0, version_id.0).await?.ok_or_else(|| Problem::not_found("policy version"))?;
-    Ok(HttpResponse::Ok()
-        .insert_header((header::ETAG, etag(version.id)))
-        .json(PolicyBody::of(&version, domain.mx_seen.as_ref())))
+    let (body, tag) = PolicyBody::tagged(&version, domain.mx_seen.as_ref())?;
+    Ok(HttpResponse::Ok().insert_header((header::ETAG, tag.quoted())).json(body))
 }
