@@ -2,6 +2,7 @@
 //! a tenant's data without one of them.
 
 pub(crate) mod access;
+mod acting;
 
 use std::future::{Ready, ready};
 
@@ -33,7 +34,19 @@ enum Caller {
     /// The operator token.
     Operator { credential: SecretString },
     /// A tenant's API key.
-    Tenant { tenant_id: TenantId, key_id: ApiKeyId, scopes: Scopes, credential: SecretString },
+    Tenant(TenantCaller),
+}
+
+/// What an API key says.
+#[derive(Clone)]
+struct TenantCaller {
+    /// The key's tenant.
+    home: TenantId,
+    key_id: ApiKeyId,
+    scopes: Scopes,
+    /// The tenant within which the call acts; None: the one that it names is not there, or not within its reach.
+    acts_for: Option<TenantId>,
+    credential: SecretString,
 }
 
 /// Looks at `Authorization`, once for each request under `/v1`.
@@ -43,8 +56,8 @@ pub(crate) async fn authenticate<B: MessageBody>(
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     match caller_within_limits(&request).await {
         Ok(caller) => {
-            if let Caller::Tenant { tenant_id, .. } = &caller {
-                Subject::of(&request).set_tenant(*tenant_id);
+            if let Caller::Tenant(TenantCaller { home, acts_for, .. }) = &caller {
+                Subject::of(&request).set_tenant(acts_for.unwrap_or(*home));
             }
             request.extensions_mut().insert(caller);
             next.call(request).await.map(ServiceResponse::map_into_left_body)
@@ -61,7 +74,7 @@ async fn caller_within_limits(request: &ServiceRequest) -> Result<Caller, Proble
     let caller = caller(request).await;
     if let Some(attempt) = attempt {
         let found = match &caller {
-            Ok(Caller::Tenant { tenant_id, key_id, .. }) => Found::Key(*tenant_id, *key_id),
+            Ok(Caller::Tenant(caller)) => Found::Key(caller.home, caller.key_id),
             Ok(Caller::Operator { .. }) => Found::Operator,
             Ok(Caller::Unknown { .. }) => Found::Invalid,
             Err(_) => Found::Unclear,
@@ -89,13 +102,16 @@ async fn caller(request: &ServiceRequest) -> Result<Caller, Problem> {
         return Ok(Caller::Operator { credential: token.into() });
     }
     let Some(secret) = ApiKeySecret::parse(token) else { return Ok(unknown) };
-    Ok(match state.store.authenticate(&secret.hash(), state.now()).await? {
-        Some(key) => Caller::Tenant {
-            tenant_id: key.tenant_id,
+    // What is wrong with the header is told to whoever turns out to have a valid key, by [`TenantScope`].
+    let target = acting::target(request.headers()).unwrap_or(None);
+    Ok(match state.store.authenticate(&secret.hash(), target, state.now()).await? {
+        Some(key) => Caller::Tenant(TenantCaller {
+            home: key.tenant_id,
             key_id: key.key_id,
             scopes: key.scopes,
+            acts_for: key.acts_for,
             credential: token.into(),
-        },
+        }),
         None => unknown,
     })
 }
@@ -112,7 +128,10 @@ pub(crate) struct Operator {
 pub(crate) struct TenantScope {
     state: Data<State>,
     request_id: RequestId,
+    /// Within which the call acts.
     tenant_id: TenantId,
+    /// The key's own.
+    home: TenantId,
     key_id: ApiKeyId,
     scopes: Scopes,
     credential: SecretString,
@@ -150,8 +169,14 @@ impl TenantScope {
         &self.state
     }
 
+    /// The tenant within which the call acts: the key's own, or the one beneath it that `X-Tenant` names.
     pub(crate) fn tenant_id(&self) -> TenantId {
         self.tenant_id
+    }
+
+    /// The key's own tenant: what a call takes of shared means counts for it.
+    pub(crate) fn home(&self) -> TenantId {
+        self.home
     }
 
     /// What the key may do.
@@ -161,7 +186,8 @@ impl TenantScope {
 
     /// For the audit log.
     pub(crate) fn actor(&self) -> Actor {
-        Actor::api_key(self.key_id).by_request(self.source, Some(self.request_id.as_str().to_owned()))
+        let actor = Actor::api_key(self.key_id, self.home);
+        actor.by_request(self.source, Some(self.request_id.as_str().to_owned()))
     }
 
     pub(crate) fn credential(&self) -> &SecretString {
@@ -184,6 +210,31 @@ impl TenantScope {
     pub(crate) async fn begin(&self) -> Result<TenantTx, Problem> {
         Ok(self.state.store.tenant_tx(self.tenant_id).await?)
     }
+
+    /// A transaction within a tenant beneath the caller's.
+    pub(crate) async fn begin_for_customer(&self, customer: TenantId) -> Result<TenantTx, Problem> {
+        let tx = self.state.store.customer_tx(self.tenant_id, customer).await?;
+        tx.ok_or_else(|| Problem::not_found("customer"))
+    }
+}
+
+impl TenantScope {
+    fn of(request: &HttpRequest, caller: &TenantCaller) -> Result<Self, Problem> {
+        acting::target(request.headers())?;
+        let tenant_id = caller.acts_for.ok_or_else(|| Problem::not_found("tenant"))?;
+        // The path as the router read it, percent-encoding resolved.
+        access::allow(request.method(), request.match_info().as_str(), caller.scopes)?;
+        Ok(Self {
+            state: state(request)?,
+            request_id: RequestId::of(request),
+            tenant_id,
+            home: caller.home,
+            key_id: caller.key_id,
+            scopes: caller.scopes,
+            credential: caller.credential.clone(),
+            source: request.peer_addr().map(|address| address.ip()),
+        })
+    }
 }
 
 impl FromRequest for Operator {
@@ -198,7 +249,7 @@ impl FromRequest for Operator {
                 credential: credential.clone(),
                 source: request.peer_addr().map(|address| address.ip()),
             }),
-            Some(Caller::Tenant { .. }) => Err(Problem::new(
+            Some(Caller::Tenant(_)) => Err(Problem::new(
                 ProblemKind::WrongCredential,
                 "This route takes the operator token, not a tenant's API key",
             )),
@@ -213,20 +264,7 @@ impl FromRequest for TenantScope {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(match request.extensions().get::<Caller>() {
-            Some(Caller::Tenant { tenant_id, key_id, scopes, credential }) => {
-                // The path as the router read it, percent-encoding resolved.
-                access::allow(request.method(), request.match_info().as_str(), *scopes)
-                    .and_then(|()| state(request))
-                    .map(|state| Self {
-                        state,
-                        request_id: RequestId::of(request),
-                        tenant_id: *tenant_id,
-                        key_id: *key_id,
-                        scopes: *scopes,
-                        credential: credential.clone(),
-                        source: request.peer_addr().map(|address| address.ip()),
-                    })
-            }
+            Some(Caller::Tenant(caller)) => Self::of(request, caller),
             Some(Caller::Operator { .. }) => Err(Problem::new(
                 ProblemKind::WrongCredential,
                 "This route takes a tenant's API key, not the operator token",

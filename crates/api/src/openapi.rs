@@ -29,6 +29,7 @@ use crate::{auth::access, problem::ProblemSchema, v1};
     ),
     tags(
         (name = "tenants", description = "Customer accounts, as the operator handles them."),
+        (name = "customers", description = "Tenants beneath yours, for providers; `X-Tenant` acts within one."),
         (name = "api-keys", description = "Credentials of a tenant."),
         (name = "domains", description = "Mail domains: registration, delegation and health."),
         (name = "delegation", description = "The CNAMEs of a domain: in other formats, by one click, or set by us."),
@@ -90,7 +91,7 @@ mod tests {
                 assert!(!has_body || operation["responses"]["422"].is_object(), "{at} takes a body without 422");
             }
         }
-        assert_eq!(ids.len(), 30);
+        assert_eq!(ids.len(), 35);
     }
 
     #[test]

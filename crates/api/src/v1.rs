@@ -2,6 +2,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod audit_events;
+pub(crate) mod customers;
 pub(crate) mod delegation;
 pub(crate) mod dns_credentials;
 pub(crate) mod domains;
@@ -23,6 +24,11 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(tenants::own::read_own_tenant)
         .service(tenants::read::read_tenant)
         .service(tenants::create_api_key::create_tenant_api_key)
+        .service(customers::create::create_customer)
+        .service(customers::list::list_customers)
+        .service(customers::read::read_customer)
+        .service(customers::update::update_customer)
+        .service(customers::create_api_key::create_customer_api_key)
         .service(api_keys::create::create_api_key)
         .service(api_keys::list::list_api_keys)
         .service(api_keys::revoke::revoke_api_key)

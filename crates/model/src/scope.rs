@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the scope must be `domains:read`, `domains:write`, `policy:write`, `reports:read`, `keys:write`, \
-     `webhooks:write` or `audit:read`"
+     `webhooks:write`, `audit:read`, `customers:act` or `customers:write`"
 )]
 pub struct ScopeError;
 
@@ -39,11 +39,15 @@ pub enum Scope {
     WebhooksWrite,
     /// Read the audit log.
     AuditRead,
+    /// See the tenants beneath, and act for them, within the other scopes.
+    CustomersAct,
+    /// Make and rename tenants beneath, and make keys for them.
+    CustomersWrite,
 }
 
 impl Scope {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::DomainsRead,
         Self::DomainsWrite,
         Self::PolicyWrite,
@@ -51,6 +55,8 @@ impl Scope {
         Self::KeysWrite,
         Self::WebhooksWrite,
         Self::AuditRead,
+        Self::CustomersAct,
+        Self::CustomersWrite,
     ];
 
     /// The word in the API and in the store.
@@ -63,10 +69,12 @@ impl Scope {
             Self::KeysWrite => "keys:write",
             Self::WebhooksWrite => "webhooks:write",
             Self::AuditRead => "audit:read",
+            Self::CustomersAct => "customers:act",
+            Self::CustomersWrite => "customers:write",
         }
     }
 
-    const fn bit(self) -> u8 {
+    const fn bit(self) -> u16 {
         1 << self as u8
     }
 }
@@ -87,7 +95,7 @@ impl FromStr for Scope {
 
 /// The scopes of an API key: a set that is never empty, as a key without any could do nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Scopes(u8);
+pub struct Scopes(u16);
 
 impl Scopes {
     /// All that a tenant may have.
@@ -99,6 +107,9 @@ impl Scopes {
         }
         Self(bits)
     };
+
+    /// What a key has for which none were named: all but those that reach other tenants.
+    pub const USUAL: Self = Self(Self::ALL.0 & !Scope::CustomersAct.bit() & !Scope::CustomersWrite.bit());
 
     /// These; one that is named twice counts once.
     pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, NoScope> {
@@ -116,6 +127,12 @@ impl Scopes {
     /// In the order of [`Scope::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |scope| self.contains(*scope))
+    }
+
+    /// Those that are among `others` too. None: there are none.
+    pub fn within(self, others: Self) -> Option<Self> {
+        let common = self.0 & others.0;
+        (common != 0).then_some(Self(common))
     }
 
     /// Those that `holder` lacks. None: `holder` has them all.
@@ -175,5 +192,12 @@ mod tests {
         assert_eq!(two.beyond(read), Scopes::new([Scope::AuditRead]).ok());
         assert_eq!(read.beyond(two), None);
         assert_eq!(read.beyond(read), None);
+        assert_eq!((two.within(read), read.within(Scope::AuditRead.into())), (Some(read), None));
+    }
+
+    #[test]
+    fn what_reaches_other_tenants_is_never_had_without_being_named() {
+        let named: Vec<_> = Scopes::ALL.beyond(Scopes::USUAL).into_iter().flat_map(Scopes::iter).collect();
+        assert_eq!(named, [Scope::CustomersAct, Scope::CustomersWrite]);
     }
 }

@@ -30,7 +30,12 @@ pub enum ActorKind {
     /// Whoever holds the operator's token.
     Operator,
     /// A tenant's program or person, by its key.
-    ApiKey(ApiKeyId),
+    ApiKey {
+        /// The key.
+        id: ApiKeyId,
+        /// The key's tenant: the one in which it acts, or a provider above.
+        home: TenantId,
+    },
     /// The service itself.
     Worker,
 }
@@ -52,9 +57,9 @@ impl Actor {
         Self { kind: ActorKind::Operator, source: None, request_id: None }
     }
 
-    /// The holder of a key.
-    pub fn api_key(id: ApiKeyId) -> Self {
-        Self { kind: ActorKind::ApiKey(id), source: None, request_id: None }
+    /// The holder of a key of this tenant.
+    pub fn api_key(id: ApiKeyId, home: TenantId) -> Self {
+        Self { kind: ActorKind::ApiKey { id, home }, source: None, request_id: None }
     }
 
     /// The service itself.
@@ -69,15 +74,15 @@ impl Actor {
         self.request_id = request_id;
         self
     }
-}
 
-impl std::fmt::Display for Actor {
-    /// `operator`, `key_…` or `worker`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// The word for it in what is kept of this tenant: `operator`, `key_…`, `key_… of ten_…` for the key of a provider
+    /// above, or `worker`.
+    pub fn word(&self, tenant: TenantId) -> String {
         match self.kind {
-            ActorKind::Operator => f.write_str("operator"),
-            ActorKind::ApiKey(id) => id.fmt(f),
-            ActorKind::Worker => f.write_str("worker"),
+            ActorKind::Operator => "operator".to_owned(),
+            ActorKind::ApiKey { id, home } if home == tenant => id.to_string(),
+            ActorKind::ApiKey { id, home } => format!("{id} of {home}"),
+            ActorKind::Worker => "worker".to_owned(),
         }
     }
 }
@@ -89,7 +94,7 @@ pub struct AuditEvent {
     pub id: AuditEventId,
     /// When.
     pub at: Timestamp,
-    /// `operator`, `key_…` or `worker`.
+    /// `operator`, `key_…`, `key_… of ten_…` or `worker`.
     pub actor: String,
     /// From which address.
     pub source: Option<String>,
@@ -144,7 +149,7 @@ pub(crate) async fn record(
         id.as_uuid().into(),
         entry.tenant.as_uuid().into(),
         now.into(),
-        actor.to_string().into(),
+        actor.word(entry.tenant).into(),
         actor.source.map(|source| source.to_string()).into(),
         actor.request_id.clone().into(),
         entry.action.into(),

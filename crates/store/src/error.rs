@@ -25,6 +25,9 @@ pub enum StoreError {
     /// There is no such object, or it is another tenant's.
     #[error("there is no such object")]
     NotFound,
+    /// The tenant would stand below the lowest level.
+    #[error("tenants have no further level")]
+    TooDeep,
     /// The tenant has this domain already.
     #[error("the domain is registered already as {id}")]
     DomainExists {

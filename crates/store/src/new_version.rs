@@ -54,7 +54,7 @@ pub(crate) async fn make(
         max_age: Set(seconds_column(new.policy.max_age())),
         reason: Set(new.reason.as_str().to_owned()),
         forced: Set(new.forced),
-        created_by: Set(by.to_string()),
+        created_by: Set(by.word(target.tenant)),
         created_at: Set(now),
         served_at: Set(None),
         verified_at: Set(None),

@@ -1,7 +1,7 @@
 //! Tenants and their API keys, as the operator handles them.
 
 use chrono::TimeDelta;
-use mtasts_model::{ApiKeyId, Scopes, TenantId, Timestamp};
+use mtasts_model::{ApiKeyId, Scope, Scopes, TenantId, Timestamp};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect,
@@ -13,6 +13,9 @@ use crate::{
     entity::{api_key, tenant},
     sql::{self, MAX_LIST},
 };
+
+/// Levels of tenants, roots included. The table holds it too (migration `0008_tenant_tree`).
+const TENANT_LEVELS: i32 = 5;
 
 /// A customer account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,32 +97,17 @@ pub struct AuthenticatedKey {
     pub key_id: ApiKeyId,
     /// What it may do.
     pub scopes: Scopes,
+    /// The tenant within which the call acts: the key's own, or the one beneath it that was asked for. None: that one
+    /// does not exist, or is out of the key's reach.
+    pub acts_for: Option<TenantId>,
 }
 
 impl Store {
-    /// Makes a tenant. [`StoreError::NotFound`] when the parent does not exist, [`StoreError::Taken`] when the id does.
+    /// Makes a tenant. [`StoreError::NotFound`] when the parent does not exist, [`StoreError::Taken`] when the id does,
+    /// [`StoreError::TooDeep`] when the parent stands at the lowest level.
     pub async fn create_tenant(&self, new: NewTenant, by: &Actor, now: Timestamp) -> Result<Tenant, StoreError> {
         let tx = self.operator_tx().await?;
-        if let Some(parent) = new.parent
-            && tenant::Entity::find_by_id(parent.as_uuid()).one(&tx).await?.is_none()
-        {
-            return Err(StoreError::NotFound);
-        }
-        let row = tenant::ActiveModel {
-            id: Set(new.id.as_uuid()),
-            name: Set(new.name),
-            parent_id: Set(new.parent.map(TenantId::as_uuid)),
-            created_at: Set(now),
-        };
-        let created = Tenant::from(row.insert(&tx).await?);
-        let entry = audit::Entry {
-            tenant: created.id,
-            action: "tenant.create",
-            object: created.id.to_string(),
-            before: None,
-            after: Some(json!({ "name": created.name, "parent": created.parent })),
-        };
-        audit::record(&tx, by, entry, now).await?;
+        let created = insert(&tx, new, by, now).await?;
         tx.commit().await?;
         Ok(created)
     }
@@ -144,11 +132,13 @@ impl Store {
         Ok(rows.into_iter().map(Tenant::from).collect())
     }
 
-    /// Whose key this is; None when there is none, or it has expired or was revoked. Notes the use, at most once a
-    /// minute. The database is asked each time: a key that was revoked through any replica is refused by all of them.
+    /// Whose key this is, and whether it may act for `target`; None when there is no such key, or it has expired or was
+    /// revoked. Notes the use, at most once a minute. The database is asked each time: a key that was revoked through any
+    /// replica is refused by all of them.
     pub async fn authenticate(
         &self,
         key_hash: &[u8; 32],
+        target: Option<TenantId>,
         now: Timestamp,
     ) -> Result<Option<AuthenticatedKey>, StoreError> {
         let tx = self.begin().await?;
@@ -168,8 +158,9 @@ impl Store {
                 SELECT id FROM api_keys WHERE hash = $2 FOR NO KEY UPDATE SKIP LOCKED)";
             sql::execute(&tx, note, vec![now.into(), key_hash.to_vec().into()]).await?;
         }
+        let acts_for = reach(&tx, tenant_id, key.scopes, target).await?;
         tx.commit().await?;
-        Ok(Some(AuthenticatedKey { tenant_id, key_id: key.id, scopes: key.scopes }))
+        Ok(Some(AuthenticatedKey { tenant_id, key_id: key.id, scopes: key.scopes, acts_for }))
     }
 
     /// A transaction that sees and makes tenants, and sees nothing of what they own.
@@ -179,4 +170,73 @@ impl Store {
         sql::execute(&tx, set, vec![]).await?;
         Ok(tx)
     }
+}
+
+/// Makes the row of a tenant, and the first line of its log. The parent must be in the transaction's sight.
+pub(crate) async fn insert(
+    tx: &DatabaseTransaction,
+    new: NewTenant,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<Tenant, StoreError> {
+    if let Some(parent) = new.parent {
+        let level = "SELECT cardinality(ancestors) AS level FROM tenants WHERE id = $1";
+        let row = sql::row(tx, level, vec![parent.as_uuid().into()]).await?.ok_or(StoreError::NotFound)?;
+        // A root is at level 0.
+        if row.try_get::<i32>("", "level")? + 1 >= TENANT_LEVELS {
+            return Err(StoreError::TooDeep);
+        }
+    }
+    let row = tenant::ActiveModel {
+        id: Set(new.id.as_uuid()),
+        name: Set(new.name),
+        parent_id: Set(new.parent.map(TenantId::as_uuid)),
+        created_at: Set(now),
+    };
+    let created = Tenant::from(row.insert(tx).await?);
+    let entry = audit::Entry {
+        tenant: created.id,
+        action: "tenant.create",
+        object: created.id.to_string(),
+        before: None,
+        after: Some(json!({ "name": created.name, "parent": created.parent })),
+    };
+    audit::record(tx, by, entry, now).await?;
+    Ok(created)
+}
+
+/// The tenant within which whoever is at `home` with these scopes acts when asking for `target`; None: out of reach.
+pub(crate) async fn reach(
+    tx: &DatabaseTransaction,
+    home: TenantId,
+    scopes: Scopes,
+    target: Option<TenantId>,
+) -> Result<Option<TenantId>, StoreError> {
+    let target = match target {
+        None => return Ok(Some(home)),
+        Some(target) if target == home => return Ok(Some(home)),
+        Some(target) => target,
+    };
+    if !scopes.contains(Scope::CustomersAct) {
+        return Ok(None);
+    }
+    look_beneath(tx, home).await?;
+    Ok(is_beneath(tx, home, target).await?.then_some(target))
+}
+
+/// From here on the transaction sees the tenants beneath `provider`.
+pub(crate) async fn look_beneath(tx: &DatabaseTransaction, provider: TenantId) -> Result<(), StoreError> {
+    let set = "SELECT set_config('app.provider', $1, true)";
+    sql::execute(tx, set, vec![provider.as_uuid().to_string().into()]).await?;
+    Ok(())
+}
+
+/// Whether `tenant` is beneath `provider`, at any level: one look at its row.
+pub(crate) async fn is_beneath(
+    tx: &DatabaseTransaction,
+    provider: TenantId,
+    tenant: TenantId,
+) -> Result<bool, StoreError> {
+    let look = "SELECT 1 AS there FROM tenants WHERE id = $1 AND $2 = ANY (ancestors)";
+    Ok(sql::row(tx, look, vec![tenant.as_uuid().into(), provider.as_uuid().into()]).await?.is_some())
 }

@@ -1,5 +1,6 @@
 //! One transaction in which nothing but one tenant's rows can be seen or written (invariant 8).
 
+mod customers;
 mod dns_credentials;
 mod domains;
 mod idempotency;

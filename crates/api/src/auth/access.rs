@@ -7,6 +7,7 @@ use actix_web::http::{
 use mtasts_model::{Scope, Scopes};
 use utoipa::openapi::{OpenApi, PathItem, path::Operation, security::SecurityRequirement};
 
+use super::acting;
 use crate::{
     problem::{Problem, ProblemKind},
     routes,
@@ -27,7 +28,7 @@ enum Access {
 }
 
 use Access::{AnyKey, Key, Operator};
-use Scope::{AuditRead, DomainsRead, DomainsWrite, KeysWrite, PolicyWrite};
+use Scope::{AuditRead, CustomersAct, CustomersWrite, DomainsRead, DomainsWrite, KeysWrite, PolicyWrite};
 
 /// Every operation, by method and path. One that is missing here answers nobody.
 const TABLE: &[(&str, &str, Access)] = &[
@@ -61,6 +62,11 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/v1/domains/{domain_id}/policy/versions", Key(DomainsRead)),
     ("GET", "/v1/domains/{domain_id}/policy/versions/{version_id}", Key(DomainsRead)),
     ("GET", "/v1/audit-events", Key(AuditRead)),
+    ("POST", "/v1/customers", Key(CustomersWrite)),
+    ("GET", "/v1/customers", Key(CustomersAct)),
+    ("GET", "/v1/customers/{tenant_id}", Key(CustomersAct)),
+    ("PATCH", "/v1/customers/{tenant_id}", Key(CustomersWrite)),
+    ("POST", "/v1/customers/{tenant_id}/api-keys", Key(CustomersWrite)),
 ];
 
 /// Whether a key with these scopes may call the operation. `path` is the one that the router matched.
@@ -95,12 +101,16 @@ pub(crate) fn missing(lacking: Scopes, detail: String) -> Problem {
     }
 }
 
-/// Writes into the document which scope each operation needs.
+/// Writes into the document which scope each operation needs, and for whom it may act.
 pub(crate) fn document(openapi: &mut OpenApi) {
     for (method, pattern, access) in TABLE {
-        let Key(scope) = access else { continue };
+        if *access == Operator {
+            continue;
+        }
         let operation = openapi.paths.paths.get_mut(*pattern).and_then(|item| operation(item, method));
         let Some(operation) = operation else { continue };
+        acting::document(operation);
+        let Key(scope) = access else { continue };
         operation.security = Some(vec![SecurityRequirement::new(API_KEY, [scope.as_str()])]);
         let description = operation.description.get_or_insert_default();
         description.push_str("\n\nNeeds the scope `");
@@ -155,6 +165,11 @@ mod tests {
                     Operator | AnyKey => String::new(),
                 };
                 assert!(description.ends_with(&sentence), "{method} {path} names no scope");
+                let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+                let acts = parameters.any(|parameter| parameter["name"] == "X-Tenant" && parameter["in"] == "header");
+                assert_eq!(acts, *access != Operator, "{method} {path}: X-Tenant is for tenants' operations alone");
+                let problems = &operation["responses"]["404"]["content"]["application/problem+json"]["examples"];
+                assert!(!acts || problems["not-found"].is_object(), "{method} {path} does not document not-found");
                 documented.insert((method, path.clone()));
             }
         }
@@ -170,7 +185,7 @@ mod tests {
     fn nothing_is_changed_with_a_scope_to_read_and_no_policy_with_that_of_domains() {
         for (method, path, access) in TABLE {
             let Key(scope) = access else { continue };
-            let reads = scope.as_str().ends_with(":read");
+            let reads = scope.as_str().ends_with(":read") || *scope == CustomersAct;
             assert!(*method == "GET" || !reads, "{method} {path} changes something with {scope}");
             let policy = path.contains("/policy") || path.ends_with("/mode");
             assert!(*method == "GET" || policy == (*scope == PolicyWrite), "{method} {path} with {scope}");

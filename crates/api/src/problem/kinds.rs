@@ -41,6 +41,8 @@ pub enum ProblemKind {
     DelegationRefused,
     /// The API key is revoked, expired or rotated already.
     ApiKeyEnded,
+    /// The customer would stand below the lowest level.
+    CustomerTooDeep,
     /// The tenant has as many DNS credentials as it may.
     DnsCredentialQuota,
     /// `If-Match` does not match.
@@ -101,6 +103,7 @@ impl ProblemKind {
         Self::DelegationChanged,
         Self::DelegationRefused,
         Self::ApiKeyEnded,
+        Self::CustomerTooDeep,
         Self::DnsCredentialQuota,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
@@ -141,6 +144,7 @@ impl ProblemKind {
             Self::DelegationChanged => "delegation-changed",
             Self::DelegationRefused => "delegation-refused",
             Self::ApiKeyEnded => "api-key-ended",
+            Self::CustomerTooDeep => "customer-too-deep",
             Self::DnsCredentialQuota => "dns-credential-quota",
             Self::PreconditionFailed => "precondition-failed",
             Self::PreconditionRequired => "precondition-required",
@@ -178,6 +182,7 @@ impl ProblemKind {
             | Self::DelegationChanged
             | Self::DelegationRefused
             | Self::ApiKeyEnded
+            | Self::CustomerTooDeep
             | Self::DnsCredentialQuota
             | Self::IdempotencyInFlight => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
@@ -219,6 +224,7 @@ impl ProblemKind {
             Self::DelegationChanged => "The zone was changed since the plan was made",
             Self::DelegationRefused => "Other records stand in the way",
             Self::ApiKeyEnded => "The API key cannot be rotated any more",
+            Self::CustomerTooDeep => "No further level of customers is possible",
             Self::DnsCredentialQuota => "No further DNS credential is possible",
             Self::PreconditionFailed => "It is not the expected version",
             Self::PreconditionRequired => "Say which version is to be replaced",
@@ -268,7 +274,8 @@ impl ProblemKind {
                  change: use or make another one. Nothing was changed."
             }
             Self::NotFound => {
-                "There is no object with this id, or it belongs to another tenant. The two are not told apart."
+                "There is no object with this id, or it belongs to another tenant; or `X-Tenant` names a tenant that is \
+                 neither yours nor beneath it, or your key lacks the scope `customers:act`. None of these is told apart."
             }
             Self::NoSuchRoute => "No operation has this path. The list of all operations is at `/docs/`.",
             Self::NoPolicyYet => {
@@ -313,6 +320,10 @@ impl ProblemKind {
             Self::ApiKeyEnded => {
                 "A key that was revoked, has expired or was rotated before is not rotated: `detail` tells which. Make \
                  a new key, or rotate the one that took its place. Nothing was changed."
+            }
+            Self::CustomerTooDeep => {
+                "Tenants have five levels: a tenant at the root, and four levels of customers beneath it. The parent \
+                 stands at the lowest. Make the customer beneath a tenant further up. Nothing was changed."
             }
             Self::DnsCredentialQuota => {
                 "A tenant may keep 100 DNS credentials. Delete those that are no longer needed; one credential serves \

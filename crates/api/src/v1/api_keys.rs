@@ -41,6 +41,12 @@ pub(crate) enum ScopeSchema {
     /// Read the audit log.
     #[schema(rename = "audit:read")]
     AuditRead,
+    /// See the tenants beneath, and act for them by `X-Tenant`, within the key's other scopes.
+    #[schema(rename = "customers:act")]
+    CustomersAct,
+    /// Make and rename tenants beneath, and make API keys for them.
+    #[schema(rename = "customers:write")]
+    CustomersWrite,
 }
 
 /// An API key, without its secret.

@@ -4,7 +4,7 @@ pub(crate) mod list;
 
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
-use mtasts_model::ApiKeyId;
+use mtasts_model::{ApiKeyId, TenantId};
 use mtasts_store::AuditLine;
 use serde::Serialize;
 use serde_json::Value;
@@ -67,6 +67,9 @@ pub(crate) struct AuditActor {
     /// The API key's id; null for the operator and for the service itself.
     #[schema(required, example = "key_0190c3a0b1c27d3e8f4051627384950a")]
     id: Option<String>,
+    /// The provider whose API key it is, where it acted for your tenant; null for your own.
+    #[schema(required, example = "ten_0190c3a0b1c27d3e8f4051627384950b")]
+    tenant_id: Option<String>,
 }
 
 /// Of which kind the actor is.
@@ -86,13 +89,22 @@ pub(crate) enum AuditActorKind {
 impl AuditActor {
     /// By the word that the store keeps.
     fn of(word: String) -> Self {
-        let (kind, id) = match word.as_str() {
-            "operator" => (AuditActorKind::Operator, None),
-            "worker" => (AuditActorKind::Service, None),
-            _ if word.parse::<ApiKeyId>().is_ok() => (AuditActorKind::ApiKey, Some(word)),
-            _ => (AuditActorKind::Other, Some(word)),
+        let plain = |kind, id| Self { kind, id, tenant_id: None };
+        match word.as_str() {
+            "operator" => return plain(AuditActorKind::Operator, None),
+            "worker" => return plain(AuditActorKind::Service, None),
+            _ => {}
+        }
+        let (id, provider) = match word.split_once(" of ") {
+            Some((id, provider)) => (id, Some(provider)),
+            None => (word.as_str(), None),
         };
-        Self { kind, id }
+        let of_tenant = provider.is_none_or(|provider| provider.parse::<TenantId>().is_ok());
+        if id.parse::<ApiKeyId>().is_ok() && of_tenant {
+            let (id, tenant_id) = (Some(id.to_owned()), provider.map(str::to_owned));
+            return Self { kind: AuditActorKind::ApiKey, id, tenant_id };
+        }
+        plain(AuditActorKind::Other, Some(word))
     }
 }
 
@@ -122,11 +134,18 @@ mod tests {
     #[test]
     fn an_actor_is_of_the_kind_that_its_word_says() {
         let of = |word: &str| AuditActor::of(word.to_owned());
-        assert_eq!(of("operator"), AuditActor { kind: AuditActorKind::Operator, id: None });
-        assert_eq!(of("worker"), AuditActor { kind: AuditActorKind::Service, id: None });
-        let key = "key_0190c3a0b1c27d3e8f4051627384950a";
-        assert_eq!(of(key), AuditActor { kind: AuditActorKind::ApiKey, id: Some(key.to_owned()) });
-        let user = "user:somebody";
-        assert_eq!(of(user), AuditActor { kind: AuditActorKind::Other, id: Some(user.to_owned()) });
+        let actor = |kind, id: Option<&str>, provider: Option<&str>| AuditActor {
+            kind,
+            id: id.map(str::to_owned),
+            tenant_id: provider.map(str::to_owned),
+        };
+        assert_eq!(of("operator"), actor(AuditActorKind::Operator, None, None));
+        assert_eq!(of("worker"), actor(AuditActorKind::Service, None, None));
+        let (key, provider) = ("key_0190c3a0b1c27d3e8f4051627384950a", "ten_0190c3a0b1c27d3e8f4051627384950b");
+        assert_eq!(of(key), actor(AuditActorKind::ApiKey, Some(key), None));
+        assert_eq!(of(&format!("{key} of {provider}")), actor(AuditActorKind::ApiKey, Some(key), Some(provider)));
+        for other in ["user:somebody", "somebody of something", &format!("{key} of mine")] {
+            assert_eq!(of(other), actor(AuditActorKind::Other, Some(other), None));
+        }
     }
 }

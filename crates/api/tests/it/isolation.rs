@@ -20,11 +20,14 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
     service.dns.expect("check cloudflare - token-of-the-owner", Reply::Done);
     let body = json!({"name": "ours", "provider": {"type": "cloudflare", "token": "token-of-the-owner"}});
     let credential = owner.send("POST", "/v1/dns-credentials", body).await.body["id"].as_str().unwrap().to_owned();
+    let made = owner.send("POST", "/v1/customers", json!({"name": "beneath the owner"})).await;
+    let customer = made.body["id"].as_str().unwrap().to_owned();
     let before = owner.get(&path).await.body;
     let foreign = |name: &str| match name {
         "domain_id" => domain.clone(),
         "version_id" => version.clone(),
         "key_id" => owner.key_id.clone(),
+        "tenant_id" => customer.clone(),
         "dns_credential_id" => credential.clone(),
         other => panic!("a new path parameter: {other}; say here what a foreign one looks like"),
     };
@@ -32,6 +35,7 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "domain_id" => format!("dom_{NOBODY}"),
         "version_id" => format!("pol_{NOBODY}"),
         "key_id" => format!("key_{NOBODY}"),
+        "tenant_id" => format!("ten_{NOBODY}"),
         "dns_credential_id" => format!("dns_{NOBODY}"),
         other => panic!("a new path parameter: {other}"),
     };
@@ -57,7 +61,7 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         assert_eq!(names(&foreign), names(&never), "{at}: the headers differ");
         covered += 1;
     }
-    assert!(covered >= 17, "only {covered} operations were covered");
+    assert!(covered >= 20, "only {covered} operations were covered");
     assert_eq!(owner.get(&path).await.body, before, "the owner's domain is untouched");
     assert_eq!(owner.get("/v1/tenant").await.status, 200, "the owner's key still works");
     assert_eq!(owner.get(&format!("/v1/dns-credentials/{credential}")).await.status, 200, "and its DNS credential");

@@ -6,6 +6,7 @@ mod audit;
 mod bad_fields;
 mod bad_input;
 mod conditional;
+mod customers;
 mod delegation;
 mod dns_credentials;
 mod domains;

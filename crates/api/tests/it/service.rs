@@ -24,6 +24,18 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{scripted::ScriptedDns, spec::Spec};
 
+/// All of them, in the order in which they are shown.
+pub(crate) const SCOPES: [&str; 9] = [
+    "domains:read",
+    "domains:write",
+    "policy:write",
+    "reports:read",
+    "keys:write",
+    "webhooks:write",
+    "audit:read",
+    "customers:act",
+    "customers:write",
+];
 pub(crate) const OPERATOR_TOKEN: &str = "operator-token-of-the-tests";
 
 /// An API with its database. Both end when it is dropped.
@@ -130,13 +142,18 @@ impl Service {
         Call { service: self, address, method, path, headers: Vec::new(), body: Vec::new() }
     }
 
-    /// A new tenant and its key.
+    /// A new tenant and its key, which has all scopes.
     pub(crate) async fn tenant(&self, name: &str) -> Tenant<'_> {
         let made = self.call("POST", "/v1/tenants").token(OPERATOR_TOKEN).json(&json!({"name": name})).send().await;
         assert_eq!(made.status, 201, "{}", made.text);
         let id = made.body["id"].as_str().unwrap().to_owned();
         let path = format!("/v1/tenants/{id}/api-keys");
-        let made = self.call("POST", &path).token(OPERATOR_TOKEN).json(&json!({"name": "first"})).send().await;
+        let made = self
+            .call("POST", &path)
+            .token(OPERATOR_TOKEN)
+            .json(&json!({"name": "first", "scopes": SCOPES}))
+            .send()
+            .await;
         assert_eq!(made.status, 201, "{}", made.text);
         let key = made.body["key"].as_str().unwrap().to_owned();
         let key_id = made.body["id"].as_str().unwrap().to_owned();

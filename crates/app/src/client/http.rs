@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use data_encoding::HEXLOWER;
-use mtasts_model::{Entropy, SystemEntropy};
+use mtasts_model::{Entropy, SystemEntropy, TenantId};
 use reqwest012::{
     Client, Method, RequestBuilder, Response,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH, RETRY_AFTER},
@@ -34,6 +34,8 @@ pub(super) struct Api {
     client: Client,
     base: Url,
     authorization: HeaderValue,
+    /// Within which tenant all calls act; None: the key's own.
+    tenant: Option<TenantId>,
     /// How long a call that fails for a passing reason is tried again.
     retry_for: Duration,
 }
@@ -122,7 +124,12 @@ impl Api {
             .build()
             .map_err(ClientError::Client)?;
         let authorization = bearer(&credentials.key)?;
-        Ok(Self { client, base: credentials.api.as_url().clone(), authorization, retry_for })
+        Ok(Self { client, base: credentials.api.as_url().clone(), authorization, tenant: None, retry_for })
+    }
+
+    /// The same, acting within this tenant.
+    pub(super) fn within(self, tenant: Option<TenantId>) -> Self {
+        Self { tenant, ..self }
     }
 
     /// Makes the call; again where it fails for a passing reason, until `retry_for` has passed. That is safe: a POST
@@ -170,6 +177,9 @@ impl Api {
             request = request.query(&call.query);
         }
         request = request.header(AUTHORIZATION, self.authorization.clone());
+        if let Some(tenant) = &self.tenant {
+            request = request.header("X-Tenant", tenant.to_string());
+        }
         if let Some(version) = &call.if_match {
             request = request.header(IF_MATCH, version);
         }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, builder::FalseyValueParser};
+use mtasts_model::TenantId;
 use serde::de::DeserializeOwned;
 use url::Host;
 
@@ -31,6 +32,9 @@ pub(crate) struct Connection {
     /// Send the key unencrypted, to an API at http:// on another machine
     #[arg(long, global = true, env = "MTASTS_API_ALLOW_HTTP", value_parser = FalseyValueParser::new(), help_heading = HEADING)]
     allow_http: bool,
+    /// Act within this tenant, which is beneath the key's own; the key needs the scope `customers:act`
+    #[arg(long, global = true, env = "MTASTS_TENANT", value_name = "TEN_ID", help_heading = HEADING)]
+    tenant: Option<TenantId>,
     /// How long a call is tried again while the service is away or limits us, in seconds
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, help_heading = HEADING)]
     retry_for: u16,
@@ -42,7 +46,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(super) fn open(&self) -> Result<Session, ClientError> {
         let given = Given { api: self.api.as_ref(), key_file: self.key_file.as_deref(), allow_http: self.allow_http };
-        let api = Api::new(&given.credentials()?, Duration::from_secs(self.retry_for.into()))?;
+        let api = Api::new(&given.credentials()?, Duration::from_secs(self.retry_for.into()))?.within(self.tenant);
         Ok(Session { api, out: Out::new(self.json) })
     }
 }

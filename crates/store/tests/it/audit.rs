@@ -49,7 +49,7 @@ async fn what_all_roles_write_is_one_chain_that_holds() {
     let tenant = fixture.tenant(&api).await;
     let domain = fixture.domain(&api, tenant, "example.com").await;
     fixture.serve(&worker, &domain).await;
-    let actor = Actor::api_key(mtasts_model::ApiKeyId::draw(fixture.now(), &SystemEntropy))
+    let actor = Actor::api_key(mtasts_model::ApiKeyId::draw(fixture.now(), &SystemEntropy), tenant)
         .by_request(Some("2001:db8::1".parse().unwrap()), Some("a request".to_owned()));
     let mut tx = api.tenant_tx(tenant).await.unwrap();
     tx.set_report_uris(domain.id, &["mailto:reports@example.com".parse().unwrap()], &actor, fixture.now())
@@ -64,7 +64,7 @@ async fn what_all_roles_write_is_one_chain_that_holds() {
     assert_eq!(log.len(), usize::try_from(report.sound).unwrap());
     let last = log.iter().max_by_key(|line| line.seq).unwrap();
     assert_eq!((last.seq, last.hash), (report.sound, report.hash));
-    assert_eq!(last.event.actor, actor.to_string());
+    assert_eq!(last.event.actor, actor.word(tenant));
     let mut numbers: Vec<_> = log.iter().map(|line| line.seq).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=report.sound).collect::<Vec<_>>());

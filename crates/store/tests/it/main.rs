@@ -20,6 +20,7 @@ mod orders;
 mod outage;
 mod plans;
 mod tenancy;
+mod tree;
 mod versions;
 mod withdrawal;
 mod zone;

@@ -47,13 +47,13 @@ async fn a_store_starts_without_postgres_and_survives_its_restart() {
     assert!(matches!(tx.audit_events(None, 1).await, Err(StoreError::Unavailable(_))));
     drop(tx);
     let asked = Instant::now();
-    let refused = store.authenticate(&[1; 32], chrono::DateTime::UNIX_EPOCH).await;
+    let refused = store.authenticate(&[1; 32], None, chrono::DateTime::UNIX_EPOCH).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert!(asked.elapsed() < Duration::from_secs(3), "the caller is told soon");
 
     let _postgres = start(folder.path(), port);
     wait_until(DEADLINE, "it is back", async || store.ping().await.is_ok()).await;
-    assert!(store.authenticate(&[1; 32], chrono::DateTime::UNIX_EPOCH).await.unwrap().is_none());
+    assert!(store.authenticate(&[1; 32], None, chrono::DateTime::UNIX_EPOCH).await.unwrap().is_none());
     tokio::time::timeout(DEADLINE, nudges.changed()).await.unwrap();
 }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    AuditEventId, Condition, ConditionKind, DomainId, Mode, NodeId, Revision, Status, SystemEntropy, TenantId,
-    Timestamp, feed::RecordType, lifecycle::StepKind,
+    AuditEventId, Condition, ConditionKind, DomainId, Mode, NodeId, Revision, Scope, Scopes, Status, SystemEntropy,
+    TenantId, Timestamp, feed::RecordType, lifecycle::StepKind,
 };
 use mtasts_store::{
     Actor, AuditFilter, DomainFilter, DomainState, Lease, NodeKind, Role, Store, TenantTx, VersionReason,
@@ -27,6 +27,7 @@ const LOAD: &str = r#"
         AS $$ SELECT uid('ten', CASE WHEN i % 3 = 0 THEN 2 + i % 500 ELSE 1 END) $$;
     CREATE TABLE n AS SELECT i::bigint, clock_timestamp() AS at FROM generate_series(1, 30000) i;
     INSERT INTO tenants SELECT uid('ten', i), 'tenant', NULL, now() FROM generate_series(1, 502) i;
+    INSERT INTO tenants SELECT uid('cus', i), 'customer', uid('ten', 1 + i % 500), now() FROM n;
     INSERT INTO api_keys SELECT uid('key', i), ten(i), 'key', 'p', sha256(i::text::bytea), now() FROM n;
     INSERT INTO labels SELECT lpad(translate(to_hex(i), '0189', 'ghij'), 25, 'z') || 'a', now() FROM n;
     INSERT INTO domains (id, tenant_id, name, label, state, mx_source, preferred_mode, preferred_max_age, report_uris,
@@ -114,11 +115,7 @@ async fn fetched(fixture: &Fixture) -> u64 {
 async fn a_small_tenant_does_not_pay_for_the_large_ones() {
     let fixture = Fixture::new().await;
     fixture.database.psql(LOAD).await;
-    let sample = Sample {
-        tenant: TenantId::from_uuid(uid(&fixture, "ten", 8).await),
-        domain: DomainId::from_uuid(uid(&fixture, "dom", 6).await),
-        now: fixture.now(),
-    };
+    let sample = Sample::of(&fixture, 8, 6).await;
     let (scans_before, fetched_before) = (scans(&fixture).await, fetched(&fixture).await);
     let api = fixture.store_of(Role::Api, 1).await;
     reads_of_the_api(&api, &sample).await;
@@ -132,18 +129,32 @@ async fn a_small_tenant_does_not_pay_for_the_large_ones() {
 struct Sample {
     tenant: TenantId,
     domain: DomainId,
+    /// The hash of a key of the tenant with all scopes.
+    provider_key: [u8; 32],
     now: Timestamp,
+}
+
+impl Sample {
+    async fn of(fixture: &Fixture, tenant: u32, domain: u32) -> Self {
+        let tenant = TenantId::from_uuid(uid(fixture, "ten", tenant).await);
+        let words: Vec<_> = Scopes::ALL.iter().map(Scope::as_str).collect();
+        let make = format!(
+            "INSERT INTO api_keys (id, tenant_id, name, prefix, hash, created_at, scopes) VALUES
+                (gen_random_uuid(), '{}', 'k', 'p', decode(repeat('07', 32), 'hex'), now(), '{{{}}}')",
+            tenant.as_uuid(),
+            words.join(",")
+        );
+        fixture.database.psql(&make).await;
+        let domain = DomainId::from_uuid(uid(fixture, "dom", domain).await);
+        Self { tenant, domain, provider_key: [7; 32], now: fixture.now() }
+    }
 }
 
 #[tokio::test]
 async fn nothing_that_runs_often_reads_a_table_from_end_to_end() {
     let fixture = Fixture::new().await;
     fixture.database.psql(LOAD).await;
-    let sample = Sample {
-        tenant: TenantId::from_uuid(uid(&fixture, "ten", 1).await),
-        domain: DomainId::from_uuid(uid(&fixture, "dom", 4).await),
-        now: fixture.now(),
-    };
+    let sample = Sample::of(&fixture, 1, 4).await;
     let before = scans(&fixture).await;
     // One connection each, which prepares each statement once. None is opened before it is used.
     let api = fixture.store_of(Role::Api, 1).await;
@@ -171,7 +182,8 @@ async fn nothing_that_runs_often_reads_a_table_from_end_to_end() {
 async fn reads_of_the_api(api: &Store, sample: &Sample) {
     let mut hash = [0; 32];
     hash[0] = 1;
-    api.authenticate(&hash, sample.now).await.unwrap();
+    api.authenticate(&hash, None, sample.now).await.unwrap();
+    customers(api, sample).await;
     api.tenant(sample.tenant).await.unwrap().unwrap();
     let tx = api.tenant_tx(sample.tenant).await.unwrap();
     let view = tx.domain(sample.domain).await.unwrap().unwrap();
@@ -201,6 +213,20 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
         tx.list_domains(&filter, Some(sample.domain), 200).await.unwrap();
     }
     tx.commit().await.unwrap();
+}
+
+async fn customers(api: &Store, sample: &Sample) {
+    let mut tx = api.tenant_tx(sample.tenant).await.unwrap();
+    let listed = tx.list_customers(sample.tenant, None, 20).await.unwrap().unwrap();
+    let customer = listed[10].id;
+    assert_eq!(tx.list_customers(sample.tenant, Some(customer), 2).await.unwrap().unwrap()[0], listed[11]);
+    tx.customer(customer).await.unwrap().unwrap();
+    assert_eq!(tx.list_customers(customer, None, 20).await.unwrap().unwrap(), []);
+    tx.commit().await.unwrap();
+    api.customer_tx(sample.tenant, customer).await.unwrap().unwrap().commit().await.unwrap();
+    // A key whose hash is this one's may act for those beneath its tenant.
+    let provider = api.authenticate(&sample.provider_key, Some(customer), sample.now).await.unwrap().unwrap();
+    assert_eq!((provider.tenant_id, provider.acts_for), (sample.tenant, Some(customer)));
 }
 
 async fn audit_log(tx: &TenantTx) {

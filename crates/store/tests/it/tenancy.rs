@@ -67,12 +67,12 @@ async fn a_key_speaks_for_its_tenant_until_it_is_revoked_or_expires() {
     tx.create_api_key(expiring, &actor, fixture.now()).await.unwrap();
     tx.commit().await.unwrap();
 
-    let found = api.authenticate(&[1; 32], fixture.now()).await.unwrap().unwrap();
+    let found = api.authenticate(&[1; 32], None, fixture.now()).await.unwrap().unwrap();
     assert_eq!((found.tenant_id, found.key_id, found.scopes), (tenant, lasting.id, Scopes::ALL));
-    assert!(api.authenticate(&[2; 32], fixture.now()).await.unwrap().is_some());
-    assert!(api.authenticate(&[3; 32], fixture.now()).await.unwrap().is_none());
+    assert!(api.authenticate(&[2; 32], None, fixture.now()).await.unwrap().is_some());
+    assert!(api.authenticate(&[3; 32], None, fixture.now()).await.unwrap().is_none());
     fixture.clock.advance(TimeDelta::hours(1));
-    assert!(api.authenticate(&[2; 32], fixture.now()).await.unwrap().is_none(), "expired");
+    assert!(api.authenticate(&[2; 32], None, fixture.now()).await.unwrap().is_none(), "expired");
 
     let mut tx = api.tenant_tx(tenant).await.unwrap();
     let revoked = tx.revoke_api_key(lasting.id, &actor, fixture.now()).await.unwrap().unwrap();
@@ -80,7 +80,7 @@ async fn a_key_speaks_for_its_tenant_until_it_is_revoked_or_expires() {
     let again = tx.revoke_api_key(lasting.id, &actor, fixture.now() + TimeDelta::hours(1)).await.unwrap().unwrap();
     assert_eq!(again.revoked_at, revoked.revoked_at);
     tx.commit().await.unwrap();
-    assert!(api.authenticate(&[1; 32], fixture.now()).await.unwrap().is_none(), "revoked");
+    assert!(api.authenticate(&[1; 32], None, fixture.now()).await.unwrap().is_none(), "revoked");
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn the_use_of_a_key_is_noted_at_most_once_a_minute() {
     let first = fixture.now();
     let mut seen = Vec::new();
     for _ in 0..3 {
-        api.authenticate(&[1; 32], fixture.now()).await.unwrap().unwrap();
+        api.authenticate(&[1; 32], None, fixture.now()).await.unwrap().unwrap();
         let keys = api.tenant_tx(tenant).await.unwrap().list_api_keys(None, 10).await.unwrap();
         seen.push(keys[0].last_used_at.unwrap() - first);
         fixture.clock.advance(TimeDelta::seconds(40));
@@ -115,7 +115,7 @@ async fn a_key_of_another_tenant_cannot_be_seen_or_revoked() {
     assert!(tx.list_api_keys(None, 10).await.unwrap().is_empty());
     assert!(tx.revoke_api_key(key.id, &Actor::operator(), fixture.now()).await.unwrap().is_none());
     tx.commit().await.unwrap();
-    assert!(api.authenticate(&[1; 32], fixture.now()).await.unwrap().is_some());
+    assert!(api.authenticate(&[1; 32], None, fixture.now()).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_key_has_the_scopes_that_it_was_made_with_and_a_key_of_before_has_all(
     let made = events.iter().find(|event| event.action == "api-key.create").unwrap();
     assert_eq!(made.after.as_ref().unwrap()["scopes"], json!(["policy:write", "audit:read"]));
     tx.commit().await.unwrap();
-    assert_eq!(api.authenticate(&[1; 32], fixture.now()).await.unwrap().unwrap().scopes, scopes);
+    assert_eq!(api.authenticate(&[1; 32], None, fixture.now()).await.unwrap().unwrap().scopes, scopes);
 
     // As the version before writes it, which does not know the column.
     let insert = format!(
@@ -142,7 +142,7 @@ async fn a_key_has_the_scopes_that_it_was_made_with_and_a_key_of_before_has_all(
         "02".repeat(32)
     );
     fixture.database.psql(&insert).await;
-    assert_eq!(api.authenticate(&[2; 32], fixture.now()).await.unwrap().unwrap().scopes, Scopes::ALL);
+    assert_eq!(api.authenticate(&[2; 32], None, fixture.now()).await.unwrap().unwrap().scopes, Scopes::USUAL);
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn a_key_that_was_replaced_works_until_the_overlap_ends_or_itself_does() {
     let actions: Vec<_> = tx.audit_events(None, 10).await.unwrap().into_iter().map(|event| event.action).collect();
     assert_eq!(actions.iter().filter(|action| *action == "api-key.rotate").count(), 2);
     tx.commit().await.unwrap();
-    let works = async |hash: u8, at| api.authenticate(&[hash; 32], at).await.unwrap().is_some();
+    let works = async |hash: u8, at| api.authenticate(&[hash; 32], None, at).await.unwrap().is_some();
     assert!(works(1, after(59)).await && !works(1, after(60)).await);
     assert!(works(2, after(29)).await && !works(2, after(30)).await, "no overlap prolongs a key");
     assert!(works(11, after(60)).await && works(12, after(60)).await);
@@ -216,7 +216,7 @@ async fn whoever_locks_a_key_second_waits_and_sees_what_the_first_did() {
         fixture.database.psql(waits).await.trim() == "1"
     })
     .await;
-    assert!(api.authenticate(&[1; 32], now).await.unwrap().is_some(), "calls with the key wait for nobody");
+    assert!(api.authenticate(&[1; 32], None, now).await.unwrap().is_some(), "calls with the key wait for nobody");
     let new = new_key(&fixture, [2; 32]);
     first.replace_api_key(old, new.clone(), now + TimeDelta::hours(1), &Actor::operator(), now).await.unwrap();
     first.commit().await.unwrap();

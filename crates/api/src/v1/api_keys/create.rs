@@ -31,8 +31,9 @@ pub(crate) struct CreateApiKey {
     /// Its name, for people: 1 to 200 characters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
-    /// What it may do, for good; absent: all that the credential of this request may do.
-    #[schema(value_type = Option<Vec<ScopeSchema>>, min_items = 1, max_items = 7)]
+    /// What it may do, for good; absent: all that the credential of this request may do, but neither `customers:act` nor
+    /// `customers:write`, which reach other tenants and are given by name only.
+    #[schema(value_type = Option<Vec<ScopeSchema>>, min_items = 1, max_items = 9)]
     scopes: Option<Vec<String>>,
     /// Until when it works: at most five years from now. Absent: until it is revoked.
     expires_at: Option<DateTime<Utc>>,
@@ -89,7 +90,10 @@ fn expiry(at: DateTime<Utc>, now: Timestamp) -> Result<Timestamp, FieldError> {
 impl WantedApiKey {
     /// The key, if whoever makes it has all of its scopes.
     pub(crate) fn made_by(self, holder: Scopes) -> Result<Draft, Problem> {
-        let scopes = self.scopes.unwrap_or(holder);
+        let Some(scopes) = self.scopes.or_else(|| holder.within(Scopes::USUAL)) else {
+            let message = "your key has none but scopes that are given by name only: name those that the new key needs";
+            return Err(Problem::field("/scopes", "missing-field", message));
+        };
         if let Some(lacking) = scopes.beyond(holder) {
             let detail = format!("A key cannot make one that may do more than itself; your key lacks: {lacking}");
             return Err(access::missing(lacking, detail));

@@ -145,7 +145,7 @@ async fn apply(
     }
     let subject = Subject::take(&scope, id, credential, "apply").await?;
     let state = scope.state();
-    let place = state.places.take(scope.tenant_id())?;
+    let place = state.places.take(scope.home())?;
     let deadline = Instant::now() + state.config.customer_dns_deadline;
     let (zone, plan) = subject.look(&scope, token.scope, deadline).await?;
     if let Some(refusal) = plan.refusal() {

@@ -124,7 +124,7 @@ pub(crate) async fn plan_delegation(
     }
     let subject = Subject::take(&scope, id.0, credential, "plan").await?;
     let state = scope.state();
-    let place = state.places.take(scope.tenant_id())?;
+    let place = state.places.take(scope.home())?;
     let deadline = Instant::now() + state.config.customer_dns_deadline;
     let (zone, plan) = subject.look(&scope, Scope::of(body.value.include_optional), deadline).await?;
     drop(place);

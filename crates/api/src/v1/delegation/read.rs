@@ -102,7 +102,7 @@ impl DomainConnectBody {
         let Some(offered) = state.domain_connect.as_ref().filter(|_| view.zones.home == state.config.zone) else {
             return Ok(Self::from(Discovery::NotPossible(NotPossible::NotConfigured)));
         };
-        let _place = state.places.take(scope.tenant_id())?;
+        let _place = state.places.take(scope.home())?;
         let deadline = Instant::now() + state.config.customer_dns_deadline;
         let look = discover(&*offered.web, &offered.identity, (&view.name, &view.label), &state.config.name_rules);
         let late = Ok(Discovery::NotPossible(NotPossible::Unreachable));

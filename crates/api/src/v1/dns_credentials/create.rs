@@ -226,7 +226,7 @@ pub(crate) async fn create_dns_credential(
     }
     let state = scope.state();
     let dns = state.customer_dns()?;
-    let place = state.places.take(tenant)?;
+    let place = state.places.take(scope.home())?;
     within(Instant::now() + state.config.customer_dns_deadline, "check", dns.check(&access)).await?;
     drop(place);
     let id = DnsCredentialId::draw(now, &*state.entropy);

@@ -29,8 +29,8 @@ impl IntoResponses for Errors {
 
 /// Create an API key for a tenant
 ///
-/// Takes the operator token. Without `scopes` the key has all that a tenant may have. The key itself is in this answer
-/// only: it is not stored.
+/// Takes the operator token. Without `scopes` the key has all that a tenant may have, but those on customers. The key
+/// itself is in this answer only: it is not stored.
 #[utoipa::path(
     tag = "tenants",
     operation_id = "create_tenant_api_key",

@@ -97,6 +97,27 @@ fn a_post_that_is_limited_is_repeated_with_the_same_key_when_the_service_says() 
 }
 
 #[test]
+fn a_provider_names_the_tenant_within_which_it_acts() {
+    let page = r#"{"data": [], "next_cursor": null}"#;
+    let listed = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+    let (one, other) = ("ten_0190c3a0b1c27d3e8f4051627384950a", "ten_0190c3a0b1c27d3e8f4051627384950b");
+    let requests = scripted(vec![listed; 4], |desk| {
+        let with = |tenant: &str, arguments: &[&str]| {
+            let mut command = desk.command(&[&["domains", "list", "--api", &desk.api], arguments].concat());
+            if !tenant.is_empty() {
+                command.env("MTASTS_TENANT", tenant);
+            }
+            desk.finish(command.env("MTASTS_API_KEY", KEY), "").code
+        };
+        assert_eq!((with("", &[]), with("", &["--tenant", one])), (0, 0));
+        assert_eq!((with(other, &[]), with(other, &["--tenant", one])), (0, 0));
+        assert_eq!(with("", &["--tenant", "Acme"]), 2, "no request is made");
+    });
+    let named: Vec<_> = requests.iter().map(|request| header(request, "x-tenant")).collect();
+    assert_eq!(named, [None, Some(one), Some(other), Some(one)]);
+}
+
+#[test]
 fn a_rest_longer_than_our_patience_is_told_at_once() {
     let start = Instant::now();
     scripted(vec![problem("429 Too Many Requests", "too-many", "3600")], |desk| {
