@@ -2,9 +2,11 @@
 
 mod dns_credentials;
 mod domains;
+mod events;
 mod idempotency;
 mod keys;
 mod policies;
+mod webhooks;
 mod withdrawal;
 
 use std::collections::BTreeSet;

@@ -5,6 +5,7 @@
 mod audit;
 mod dns_credentials;
 mod domains;
+mod events;
 mod facts;
 mod feeds;
 mod fixture;
@@ -21,5 +22,6 @@ mod outage;
 mod plans;
 mod tenancy;
 mod versions;
+mod webhooks;
 mod withdrawal;
 mod zone;
