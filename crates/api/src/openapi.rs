@@ -91,7 +91,7 @@ mod tests {
                 assert!(!has_body || operation["responses"]["422"].is_object(), "{at} takes a body without 422");
             }
         }
-        assert_eq!(ids.len(), 35);
+        assert!(ids.len() >= 35, "only {} operations", ids.len());
     }
 
     #[test]

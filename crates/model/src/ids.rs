@@ -109,6 +109,12 @@ ids! {
     NodeId = "nod";
     /// A line of the audit log.
     AuditEventId = "aud";
+    /// Something that happened, as tenants are told of it.
+    EventId = "evt";
+    /// Where a tenant wants to be told of events.
+    WebhookId = "whk";
+    /// One event on its way to one webhook.
+    DeliveryId = "dlv";
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod causes;
 pub mod clock;
 pub mod condition;
+pub mod event;
 pub mod feed;
 pub mod ids;
 pub mod label;
@@ -19,9 +20,11 @@ pub mod scope;
 pub use causes::causes;
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 pub use condition::{Condition, ConditionKind, Status};
+pub use event::{EventData, EventType};
 pub use feed::Revision;
 pub use ids::{
-    ApiKeyId, AuditEventId, CertificateId, DnsCredentialId, DomainId, NodeId, OrderId, PolicyVersionId, TenantId,
+    ApiKeyId, AuditEventId, CertificateId, DeliveryId, DnsCredentialId, DomainId, EventId, NodeId, OrderId,
+    PolicyVersionId, TenantId, WebhookId,
 };
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;

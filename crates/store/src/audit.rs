@@ -122,7 +122,7 @@ pub(crate) struct Entry<'a> {
 /// Lines that this process writes within one millisecond are listed in their order as well: the first bits after the
 /// time count (RFC 9562 §6.2, method 1). They wrap, so that one line in 4096 may stand before its neighbour; `seq` never
 /// does.
-struct InOrder;
+pub(crate) struct InOrder;
 
 impl Entropy for InOrder {
     fn fill(&self, bytes: &mut [u8]) {

@@ -1,5 +1,6 @@
 //! One transaction that records one step's outcome under the lease's fencing token.
 
+mod events;
 mod host;
 mod observations;
 mod orders;

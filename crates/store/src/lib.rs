@@ -10,6 +10,7 @@ mod domain;
 mod domain_rows;
 mod entity;
 mod error;
+mod event;
 mod feed;
 mod host;
 mod hosting;
@@ -30,6 +31,9 @@ mod stored;
 mod tenancy;
 mod tenant_tx;
 mod version;
+mod webhook;
+mod webhook_queue;
+mod webhook_url;
 mod zone;
 
 pub use audit::{Actor, ActorKind, AuditEvent, AuditFilter, AuditLine, ChainFault, ChainReport};
@@ -41,6 +45,7 @@ pub use dns_credential::{
 };
 pub use domain::{CertificateSummary, DomainFilter, DomainState, DomainView, NewDomain};
 pub use error::StoreError;
+pub use event::{EVENTS_KEPT, Event, EventFilter};
 pub use hosting::{
     DueWrite, HostingLease, HostingProblem, HostingView, HostingWork, WantedSet, WriteKey, WriteOutcome, WriteResult,
 };
@@ -56,4 +61,7 @@ pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{CachedVersion, TenantTx};
 pub use version::{NewVersion, PolicyVersion, SetPolicy, VersionReason};
+pub use webhook::{Delivery, DeliveryFilter, DeliveryState, NewWebhook, WEBHOOKS_PER_TENANT, Webhook, WebhookChange};
+pub use webhook_queue::{Attempt, AttemptOutcome, DueDelivery, DueWebhook};
+pub use webhook_url::{WebhookUrl, WebhookUrlError};
 pub use zone::ZoneWrite;

@@ -1,10 +1,18 @@
 //! Making a policy version, for tenants and for the worker alike.
 
-use mtasts_model::{DomainId, PolicyVersionId, TenantId, Timestamp};
+use mtasts_model::{
+    DomainId, Mode, PolicyVersionId, TenantId, Timestamp,
+    event::{EventDomain, PolicyChanged},
+};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, EntityTrait};
 use uuid::Uuid;
 
-use crate::{Actor, NewVersion, PolicyVersion, StoreError, entity::policy_version, host, sql, stored::seconds_column};
+use crate::{
+    Actor, NewVersion, PolicyVersion, StoreError,
+    entity::policy_version,
+    host, sql,
+    stored::{At, seconds_column},
+};
 
 /// The domain for which a version is made. Its row is locked.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +29,22 @@ pub(crate) struct Made {
     pub(crate) version: PolicyVersion,
     /// Whether the edges were told at once.
     pub(crate) fed: bool,
+    /// The mode of the version before.
+    pub(crate) mode_before: Option<Mode>,
+}
+
+impl Made {
+    /// What the tenant is told of it.
+    pub(crate) fn event(&self, domain: EventDomain) -> PolicyChanged {
+        let PolicyVersion { id, policy_id, policy, .. } = &self.version;
+        PolicyChanged {
+            domain,
+            version_id: *id,
+            policy_id: policy_id.clone(),
+            mode_before: self.mode_before,
+            mode: policy.mode(),
+        }
+    }
 }
 
 pub(crate) async fn newest(
@@ -69,10 +93,13 @@ pub(crate) async fn make(
     sql::execute(db, set, vec![version.id.as_uuid().into(), mode.into(), target.domain.as_uuid().into()]).await?;
     // The feed before the older version's row: whoever takes the name over locks them in this order.
     let revision = host::change_version(db, target.name, target.domain, version.id, now).await?;
+    let mode_before =
+        before.as_ref().map(|before| At { table: "policy_versions", row: before.id }.mode("mode", &before.mode));
+    let mode_before = mode_before.transpose()?;
     if let Some(before) = before {
         superseded(db, PolicyVersionId::from_uuid(before.id), now).await?;
     }
-    Ok(Made { version, fed: revision.is_some() })
+    Ok(Made { version, fed: revision.is_some(), mode_before })
 }
 
 pub(crate) async fn superseded(

@@ -3,10 +3,12 @@
 mod customers;
 mod dns_credentials;
 mod domains;
+mod events;
 mod idempotency;
 mod keys;
 mod policies;
 mod rehearsal;
+mod webhooks;
 mod withdrawal;
 
 use std::collections::BTreeSet;

@@ -17,7 +17,11 @@ use utoipa::ToSchema;
     "seq": 17,
     "hash": "7d1a54127b222502f5b79b5fb0803061152a44f92b37e23c6527baf665d4da9a",
     "at": "2026-11-21T21:30:00Z",
-    "actor": {"kind": "api-key", "id": "key_0190c3a0b1c27d3e8f4051627384950a"},
+    "actor": {
+        "kind": "api-key",
+        "id": "key_0190c3a0b1c27d3e8f4051627384950a",
+        "tenant_id": "ten_0190c3a0b1c27d3e8f4051627384950a",
+    },
     "source": "192.0.2.17",
     "request_id": "0190c3a0b1c27d3e8f4051627384950a",
     "action": "policy.set",

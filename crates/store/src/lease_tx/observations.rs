@@ -19,6 +19,7 @@ impl LeaseTx {
 
     /// Records a conclusive look at the MX hosts.
     pub async fn mx_seen(&mut self, seen: &MxSeen) -> Result<(), StoreError> {
+        self.tell_of_drift(seen).await?;
         let sql = "UPDATE domains SET mx = $1 WHERE id = $2";
         self.must_touch(sql, vec![to_json(seen)?.into(), self.id().into()]).await
     }
@@ -37,6 +38,7 @@ impl LeaseTx {
         };
         let made = new_version::make(&self.tx, target, new, &Actor::worker(), self.now).await?;
         self.domain.version_id = Some(made.version.id.as_uuid());
+        self.tell_of_policy(&made).await?;
         if made.fed {
             self.nudges.insert(Channel::Edge);
         }

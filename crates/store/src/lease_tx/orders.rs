@@ -157,6 +157,7 @@ impl LeaseTx {
             in_feed: Set(false),
         };
         let row = row.insert(&self.tx).await?;
+        self.tell_of_certificate(new.id, row.not_after).await?;
         let newest = "UPDATE domains SET certificate_id = $1 WHERE id = $2";
         self.must_touch(newest, vec![row.id.into(), self.id().into()]).await?;
         let detail = json!({ "certificate": new.id, "order": id, "serial": row.serial, "not_after": row.not_after });

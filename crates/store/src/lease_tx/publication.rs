@@ -36,6 +36,7 @@ impl LeaseTx {
         id: PolicyVersionId,
         report_uris: &[ReportUri],
     ) -> Result<(), StoreError> {
+        self.tell_of_publication(id).await?;
         let stamp = "UPDATE policy_versions SET published_at = COALESCE(published_at, $1)
             WHERE id = $2 AND domain_id = $3";
         self.must_touch(stamp, vec![self.now.into(), id.as_uuid().into(), self.id().into()]).await?;
@@ -62,6 +63,7 @@ impl LeaseTx {
         self.must_touch("UPDATE domains SET state = 'gone' WHERE id = $1", vec![self.id().into()]).await?;
         schedule::rest(&self.tx, self.lease.domain_id).await?;
         DomainState::Gone.as_str().clone_into(&mut self.domain.state);
+        self.tell_of_removal().await?;
         self.audit("domain.gone", json!({})).await
     }
 }

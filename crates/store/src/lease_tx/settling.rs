@@ -20,7 +20,8 @@ impl LeaseTx {
             VALUES ($1, $2, $3, 1, $4, $5, $6, $7)
             ON CONFLICT (domain_id, kind) DO UPDATE SET
                 failures = LEAST(step_failures.failures, 2147483646) + 1, last_at = excluded.last_at,
-                reason = excluded.reason, message = excluded.message, retry_after = excluded.retry_after";
+                reason = excluded.reason, message = excluded.message, retry_after = excluded.retry_after
+            RETURNING failures = 1 AS first";
         let values = vec![
             self.id().into(),
             self.lease.tenant_id.as_uuid().into(),
@@ -30,7 +31,10 @@ impl LeaseTx {
             message.into(),
             retry_after.into(),
         ];
-        sql::execute(&self.tx, sql, values).await?;
+        let row = sql::row(&self.tx, sql, values).await?.ok_or(StoreError::NotFound)?;
+        if kind == StepKind::Issuance && row.try_get::<bool>("", "first")? {
+            self.tell_of_failed_renewal(reason, message).await?;
+        }
         Ok(())
     }
 
@@ -54,6 +58,7 @@ impl LeaseTx {
         if self.state()? == DomainState::Gone {
             return Ok(());
         }
+        self.tell_of_conditions(conditions).await?;
         self.show(conditions).await?;
         // Whoever keeps the lease reads the facts again after this commit, and sees for what it was woken.
         let lease = if release { "lease_token = NULL, lease_until = NULL, worker = NULL" } else { "woken = false" };

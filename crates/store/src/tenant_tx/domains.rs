@@ -1,12 +1,12 @@
 //! A tenant's domains.
 
-use mtasts_model::{DomainId, MailDomain, ReportUri, Timestamp};
+use mtasts_model::{DomainId, MailDomain, ReportUri, Timestamp, event::DomainCreated};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::TenantTx;
 use crate::{
-    Actor, DomainFilter, DomainView, NewDomain, StoreError, domain_rows,
+    Actor, DomainFilter, DomainView, NewDomain, StoreError, domain_rows, event,
     new_version::{self, Target},
     sql,
     stored::{mx_source_word, report_uri_texts, seconds_column},
@@ -38,9 +38,11 @@ impl TenantTx {
             "mx_source": mx_source_word(new.mx_source), "policy": new.first.as_ref().map(|first| &first.policy),
             "forced": new.first.as_ref().and_then(|first| first.forced.as_ref()),
             "report_uris": report_uri_texts(&new.report_uris) });
+        self.emit(DomainCreated { domain: event::domain(new.id, new.name.as_str())? }, now).await?;
         if let Some(first) = new.first {
             let target = Target { domain: new.id, tenant: self.tenant, name: new.name.as_str(), newest: None };
-            new_version::make(&self.tx, target, first, by, now).await?;
+            let made = new_version::make(&self.tx, target, first, by, now).await?;
+            self.tell_of_policy(&made, (new.id, new.name.as_str()), now).await?;
         }
         self.audit(by, "domain.create", new.id.to_string(), (None, Some(after)), now).await?;
         self.wake(new.id, now).await?;

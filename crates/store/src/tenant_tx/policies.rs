@@ -50,6 +50,7 @@ impl TenantTx {
         }
         let change = (newest.as_ref().map(described), Some(described(&made.version)));
         self.audit(by, "policy.set", id.to_string(), change, now).await?;
+        self.tell_of_policy(&made, (id, &domain.name), now).await?;
         if made.fed {
             self.nudges.insert(Channel::Edge);
         }

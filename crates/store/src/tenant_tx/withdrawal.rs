@@ -1,11 +1,15 @@
 //! Taking a domain back (RFC 8461 §8.3, invariant 5).
 
-use mtasts_model::{DomainId, PolicyVersionId, Timestamp};
+use mtasts_model::{
+    DomainId, PolicyVersionId, Timestamp,
+    event::{DomainRemoved, DomainWithdrawing},
+};
 use serde_json::json;
 
 use super::{LockedDomain, TenantTx, policies::described};
 use crate::{
-    Actor, Channel, DomainState, DomainView, NewVersion, PolicyVersion, StoreError, host, new_version, schedule, sql,
+    Actor, Channel, DomainState, DomainView, NewVersion, PolicyVersion, StoreError, event, host, new_version, schedule,
+    sql,
 };
 
 impl TenantTx {
@@ -32,6 +36,12 @@ impl TenantTx {
         };
         let set = "UPDATE domains SET state = $1, withdraw_requested_at = $2 WHERE id = $3";
         sql::execute(&self.tx, set, vec![state.as_str().into(), now.into(), id.as_uuid().into()]).await?;
+        let event_domain = event::domain(id, &domain.name)?;
+        if state == DomainState::Gone {
+            self.emit(DomainRemoved { domain: event_domain }, now).await?;
+        } else {
+            self.emit(DomainWithdrawing { domain: event_domain }, now).await?;
+        }
         let before = json!({ "state": domain.state });
         self.audit(by, "domain.withdraw", id.to_string(), (Some(before), Some(after)), now).await?;
         self.existing(id).await
@@ -64,6 +74,7 @@ impl TenantTx {
             return Ok(newest);
         }
         let made = new_version::make(&self.tx, domain.target(self.tenant), none, by, now).await?;
+        self.tell_of_policy(&made, (DomainId::from_uuid(domain.id), &domain.name), now).await?;
         if made.fed {
             self.nudges.insert(Channel::Edge);
         }

@@ -31,7 +31,7 @@ async fn every_table_that_holds_tenants_rows_forces_row_level_security_and_has_p
                 AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid))";
     assert_eq!(fixture.database.psql(open).await, "");
     let watched = "SELECT count(*) FROM pg_class WHERE relforcerowsecurity";
-    assert_eq!(fixture.database.psql(watched).await.trim(), "17");
+    assert_eq!(fixture.database.psql(watched).await.trim(), "20");
     // A function that runs as its owner would be a way around all of this.
     let definers = "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace";
     assert_eq!(fixture.database.psql(definers).await.trim(), "0");
@@ -98,7 +98,7 @@ async fn without_a_tenant_there_are_no_rows_and_none_can_be_written() {
     let tenant = fixture.tenant(&api).await;
     fixture.domain(&api, tenant, "example.com").await;
     let mut session = connect(&fixture, "mtasts_api").await;
-    for table in ["tenants", "api_keys", "domains", "policy_versions", "audit_events", "domain_schedule"] {
+    for table in ["tenants", "api_keys", "domains", "policy_versions", "audit_events", "domain_schedule", "events"] {
         let sql = format!("SELECT count(*) FROM {table}");
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut session).await.unwrap();
         assert_eq!(count, 0, "{table}");
@@ -194,7 +194,9 @@ async fn edges_see_keys_and_policies_of_what_is_served_and_of_nothing_else() {
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut session).await.unwrap();
         assert_eq!(count, 1, "{table}");
     }
-    for table in ["domains", "api_keys", "tenants", "acme_orders", "acme_accounts", "audit_events"] {
+    for table in
+        ["domains", "api_keys", "tenants", "acme_orders", "acme_accounts", "audit_events", "events", "webhooks"]
+    {
         let sql = format!("SELECT * FROM {table}");
         assert_eq!(refusal(&mut session, &sql).await, INSUFFICIENT_PRIVILEGE, "{table}");
     }
@@ -216,6 +218,9 @@ async fn the_api_cannot_read_keys_of_certificates_or_answers_to_challenges() {
         "SELECT sealed FROM acme_accounts",
         "SELECT * FROM labels",
         "SELECT * FROM zone_records",
+        "DELETE FROM events",
+        "UPDATE events SET data = '{}'",
+        "UPDATE webhook_deliveries SET event_id = id",
     ] {
         assert_eq!(refusal(&mut session, sql).await, INSUFFICIENT_PRIVILEGE, "{sql}");
     }

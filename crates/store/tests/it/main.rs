@@ -5,6 +5,7 @@
 mod audit;
 mod dns_credentials;
 mod domains;
+mod events;
 mod facts;
 mod feeds;
 mod fixture;
@@ -22,5 +23,6 @@ mod plans;
 mod tenancy;
 mod tree;
 mod versions;
+mod webhooks;
 mod withdrawal;
 mod zone;

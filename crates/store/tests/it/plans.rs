@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    AuditEventId, Condition, ConditionKind, DomainId, Mode, NodeId, Revision, Scope, Scopes, Status, SystemEntropy,
-    TenantId, Timestamp, feed::RecordType, lifecycle::StepKind,
+    AuditEventId, Condition, ConditionKind, DomainId, EventId, EventType, Mode, NodeId, Revision, Scope, Scopes,
+    Status, SystemEntropy, TenantId, Timestamp, feed::RecordType, lifecycle::StepKind,
 };
 use mtasts_store::{
-    Actor, AuditFilter, DomainFilter, DomainState, Lease, NodeKind, Role, Store, TenantTx, VersionReason,
+    Actor, Attempt, AttemptOutcome, AuditFilter, DeliveryFilter, DeliveryState, DomainFilter, DomainState, EventFilter,
+    Lease, NodeKind, Role, Store, TenantTx, VersionReason, WebhookChange,
 };
 use mtasts_testkit::wait_until;
 use uuid::Uuid;
@@ -74,6 +75,16 @@ const LOAD: &str = r#"
         sha256('') FROM audit_events;
     INSERT INTO audit_heads SELECT tenant_id, max(seq), sha256('') FROM audit_chain GROUP BY tenant_id;
     SET session_replication_role = DEFAULT;
+    INSERT INTO webhooks SELECT uid('whk', i), uid('ten', 1 + i % 500), 'https://a.example/', '', NULL, true, NULL, NULL,
+        's', NULL, NULL, now(), now(), NULL FROM n WHERE i <= 3000;
+    INSERT INTO webhooks SELECT uid('whk', i), uid('ten', 1 + i % 500), 'https://a.example/', '', NULL, false, NULL, NULL,
+        NULL, NULL, NULL, now(), now(), now() FROM n WHERE i BETWEEN 3001 AND 3010;
+    INSERT INTO events SELECT uid('evt', 100000000000 + i), uid('ten', 1 + (1 + i % 3000) % 500),
+        (ARRAY['domain.created', 'policy.changed'])[1 + i % 2], NULL, now(), '{}' FROM n;
+    INSERT INTO webhook_deliveries SELECT uid('dlv', i), uid('ten', 1 + (1 + i % 3000) % 500), uid('whk', 1 + i % 3000),
+        uid('evt', 100000000000 + i), (ARRAY['delivered', 'failed', 'pending'])[1 + i % 3],
+        CASE WHEN i % 3 = 2 THEN timestamptz '2025-01-01' END, NULL, 1, now(), now(), now(), 200, '', NULL, now()
+        FROM n;
     INSERT INTO idempotency_keys SELECT ten(i), 'k' || i, '\x00', 200, '', now() FROM n;
     INSERT INTO failed_validations SELECT 'd' || i || '.example', now() FROM n;
     ANALYZE"#;
@@ -192,6 +203,7 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
     tx.list_api_keys(None, 50).await.unwrap();
     tx.audit_events(None, 50).await.unwrap();
     audit_log(&tx).await;
+    events_and_webhooks(&tx, sample).await;
     let filters = [
         DomainFilter::default(),
         DomainFilter { mode: Some(Mode::Enforce), ..DomainFilter::default() },
@@ -244,6 +256,54 @@ async fn audit_log(tx: &TenantTx) {
     }
 }
 
+async fn events_and_webhooks(tx: &TenantTx, sample: &Sample) {
+    for event_type in [None, Some(EventType::PolicyChanged)] {
+        for domain in [None, Some(sample.domain)] {
+            let filter = EventFilter { event_type, domain };
+            tx.events(&filter, None, 50).await.unwrap();
+            tx.events(&filter, Some(EventId::from_uuid(Uuid::max())), 201).await.unwrap();
+        }
+    }
+    for webhook in tx.list_webhooks().await.unwrap() {
+        tx.webhook(webhook.id).await.unwrap().unwrap();
+        for state in [None, Some(DeliveryState::Failed), Some(DeliveryState::Delivered)] {
+            let found = tx.deliveries(webhook.id, DeliveryFilter { state }, None, 50).await.unwrap();
+            if let Some(found) = found.first() {
+                tx.delivery(webhook.id, found.id).await.unwrap().unwrap();
+            }
+        }
+    }
+}
+
+async fn webhooks_of_the_api(tx: &mut TenantTx, sample: &Sample) {
+    let actor = Actor::operator();
+    let webhook = tx.list_webhooks().await.unwrap()[0].id;
+    tx.update_webhook(webhook, WebhookChange::default(), &actor, sample.now).await.unwrap();
+    tx.rotate_webhook_secret(webhook, (vec![1], sample.now), &actor, sample.now).await.unwrap();
+    let test = tx.test_webhook(webhook, &actor, sample.now).await.unwrap();
+    tx.replay_delivery((webhook, test.id), &actor, sample.now).await.unwrap();
+}
+
+/// Of 3,000 webhooks with ten deliveries each, of which a third waits.
+async fn webhooks_of_the_worker(worker: &Store, now: Timestamp) {
+    let waiting = worker.webhooks_waiting(None, 256, now).await.unwrap();
+    assert_eq!(waiting.len(), 256);
+    worker.webhooks_waiting(Some(waiting[255].id), 256, now).await.unwrap();
+    let rooms: Vec<_> = waiting.iter().filter(|waiting| waiting.is_due).map(|waiting| (waiting.id, 2)).collect();
+    let claimed = worker.claim_deliveries(&rooms, 8, now + LEASE, now).await.unwrap();
+    assert_eq!(claimed.len(), 8);
+    let outcomes = [
+        AttemptOutcome::Delivered,
+        AttemptOutcome::Retry(now + LEASE),
+        AttemptOutcome::Exhausted("three days".to_owned()),
+        AttemptOutcome::Gone("gone".to_owned()),
+    ];
+    for (delivery, outcome) in claimed.iter().zip(outcomes) {
+        worker.delivery_tried(delivery, &Attempt::default(), &outcome, now).await.unwrap();
+    }
+    worker.prune_events(now).await.unwrap();
+}
+
 async fn writes_of_the_api(fixture: &Fixture, api: &Store, sample: &Sample, time: usize) {
     let actor = Actor::operator();
     let mut tx = api.tenant_tx(sample.tenant).await.unwrap();
@@ -257,6 +317,7 @@ async fn writes_of_the_api(fixture: &Fixture, api: &Store, sample: &Sample, time
     let made = tx.create_domain(new, &actor, sample.now).await.unwrap();
     tx.request_verify(made.id, &actor, sample.now).await.unwrap();
     tx.request_withdrawal(made.id, fixture.none(), &actor, sample.now).await.unwrap();
+    webhooks_of_the_api(&mut tx, sample).await;
     tx.finish_idempotent(&key, 200, b"").await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -290,6 +351,7 @@ async fn all_of_the_worker(fixture: &Fixture, worker: &Store, sample: &Sample) {
     worker.prune_tombstones(TimeDelta::days(1), sample.now).await.unwrap();
     worker.prune_expired(sample.now).await.unwrap();
     worker.prune_issued(sample.now).await.unwrap();
+    webhooks_of_the_worker(worker, sample.now).await;
 }
 
 async fn hostings_of_the_worker(worker: &Store, now: Timestamp) {

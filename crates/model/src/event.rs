@@ -1,0 +1,286 @@
+//! Events: what happened to a tenant's domains, in the form in which tenants are told of it.
+//!
+//! An event tells that something changed and what it is about; whoever needs more asks the API. It never holds a secret.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    CertificateId, ConditionKind, DomainId, HostName, MailDomain, Mode, PolicyId, PolicyVersionId, Status, Timestamp,
+    WebhookId,
+};
+
+/// The version of the payloads' form. Members may be added to a version; none is removed or changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Why a text is no type of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is no type of event")]
+pub struct EventTypeError;
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal;)+) => {
+        /// What an event is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventType {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl EventType {
+            /// All of them, in the order in which they are shown.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The word in the API, in payloads and in the store.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        /// An event's content, by its type.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "type", content = "data")]
+        pub enum EventData {
+            $($(#[$doc])* #[serde(rename = $word)] $variant($variant),)+
+        }
+
+        impl EventData {
+            /// Its type.
+            pub fn event_type(&self) -> EventType {
+                match self {
+                    $(Self::$variant(_) => EventType::$variant,)+
+                }
+            }
+        }
+
+        $(impl From<$variant> for EventData {
+            fn from(data: $variant) -> Self {
+                Self::$variant(data)
+            }
+        })+
+    };
+}
+
+events! {
+    /// A domain was registered.
+    DomainCreated = "domain.created";
+    /// A domain is being taken back: mode `none` is served until no sender can hold another policy.
+    DomainWithdrawing = "domain.withdrawing";
+    /// A domain is gone: nothing of it is served or published any more.
+    DomainRemoved = "domain.removed";
+    /// The status of one of a domain's conditions is another one.
+    ConditionChanged = "domain.condition_changed";
+    /// A policy version was made.
+    PolicyChanged = "policy.changed";
+    /// A policy version is served by every edge, and its id was read back from DNS.
+    PolicyPublished = "policy.published";
+    /// A domain has a new certificate.
+    CertificateIssued = "certificate.issued";
+    /// The first attempt, since the last success, to renew a domain's certificate has failed.
+    RenewalFailed = "certificate.renewal_failed";
+    /// DNS names MX hosts that the policy does not cover, and others than before.
+    DriftFound = "drift.found";
+    /// Somebody asked for a test of a webhook.
+    WebhookTest = "webhook.test";
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for EventType {
+    type Err = EventTypeError;
+
+    fn from_str(text: &str) -> Result<Self, EventTypeError> {
+        Self::ALL.iter().copied().find(|known| known.as_str() == text).ok_or(EventTypeError)
+    }
+}
+
+/// Which domain an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventDomain {
+    /// Its id.
+    pub domain_id: DomainId,
+    /// Its name.
+    pub domain: MailDomain,
+}
+
+/// See [`EventType::DomainCreated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainCreated {
+    /// Which.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+}
+
+/// See [`EventType::DomainWithdrawing`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainWithdrawing {
+    /// Which.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+}
+
+/// See [`EventType::DomainRemoved`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainRemoved {
+    /// Which.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+}
+
+/// See [`EventType::ConditionChanged`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionChanged {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// Which condition.
+    pub condition: ConditionKind,
+    /// Its status until now.
+    pub status_before: Status,
+    /// Its status since.
+    pub status: Status,
+    /// A stable word, as in the condition.
+    pub reason: String,
+    /// A sentence for people, as in the condition.
+    pub message: String,
+}
+
+/// See [`EventType::PolicyChanged`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyChanged {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The new version.
+    pub version_id: PolicyVersionId,
+    /// The id that its TXT record will have.
+    pub policy_id: PolicyId,
+    /// The mode of the version before; None: this is the first one.
+    pub mode_before: Option<Mode>,
+    /// Its mode.
+    pub mode: Mode,
+}
+
+/// See [`EventType::PolicyPublished`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyPublished {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The version.
+    pub version_id: PolicyVersionId,
+    /// The id in its TXT record.
+    pub policy_id: PolicyId,
+    /// Its mode.
+    pub mode: Mode,
+}
+
+/// See [`EventType::CertificateIssued`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateIssued {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The new certificate.
+    pub certificate_id: CertificateId,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
+    /// Whether it takes the place of another one.
+    pub renewal: bool,
+}
+
+/// See [`EventType::RenewalFailed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewalFailed {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The certificate that stays in use.
+    pub certificate_id: CertificateId,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
+    /// A stable word for what went wrong.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// See [`EventType::DriftFound`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftFound {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The MX hosts in DNS that no pattern of the policy covers.
+    pub uncovered_mx: Vec<HostName>,
+    /// The mode of the policy: with `enforce`, senders that honour it do not deliver to these hosts.
+    pub mode: Mode,
+}
+
+/// See [`EventType::WebhookTest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookTest {
+    /// Which webhook is tested.
+    pub webhook_id: WebhookId,
+}
+
+impl EventData {
+    /// The domain that it is about, if it is about one.
+    pub fn domain(&self) -> Option<&EventDomain> {
+        match self {
+            Self::DomainCreated(data) => Some(&data.domain),
+            Self::DomainWithdrawing(data) => Some(&data.domain),
+            Self::DomainRemoved(data) => Some(&data.domain),
+            Self::ConditionChanged(data) => Some(&data.domain),
+            Self::PolicyChanged(data) => Some(&data.domain),
+            Self::PolicyPublished(data) => Some(&data.domain),
+            Self::CertificateIssued(data) => Some(&data.domain),
+            Self::RenewalFailed(data) => Some(&data.domain),
+            Self::DriftFound(data) => Some(&data.domain),
+            Self::WebhookTest(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock, SeededEntropy};
+
+    #[test]
+    fn a_type_reads_back_as_itself_and_nothing_else_is_one() {
+        for known in EventType::ALL {
+            assert_eq!(known.as_str().parse(), Ok(*known));
+        }
+        assert!("domain".parse::<EventType>().is_err());
+        assert!("Domain.Created".parse::<EventType>().is_err());
+    }
+
+    #[test]
+    fn content_says_its_type_and_is_flat() {
+        let domain = EventDomain {
+            domain_id: DomainId::draw(ManualClock::default().now(), &SeededEntropy::new(1)),
+            domain: MailDomain::from_stored("example.com").unwrap(),
+        };
+        let data = EventData::from(ConditionChanged {
+            domain: domain.clone(),
+            condition: ConditionKind::MxReady,
+            status_before: Status::True,
+            status: Status::False,
+            reason: "HostFails".to_owned(),
+            message: "A host fails.".to_owned(),
+        });
+        let json = serde_json::to_value(&data).unwrap();
+        assert_eq!(json["type"], data.event_type().as_str());
+        assert_eq!(json["data"]["domain"], "example.com");
+        assert_eq!(json["data"]["domain_id"], domain.domain_id.to_string());
+        assert_eq!(json["data"]["status_before"], "True");
+        assert_eq!(serde_json::from_value::<EventData>(json).unwrap(), data);
+    }
+}
