@@ -27,7 +27,7 @@ enum Access {
 }
 
 use Access::{AnyKey, Key, Operator};
-use Scope::{AuditRead, DomainsRead, DomainsWrite, KeysWrite, PolicyWrite};
+use Scope::{AuditRead, DomainsRead, DomainsWrite, KeysWrite, PolicyWrite, WebhooksWrite};
 
 /// Every operation, by method and path. One that is missing here answers nobody.
 const TABLE: &[(&str, &str, Access)] = &[
@@ -61,6 +61,16 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/v1/domains/{domain_id}/policy/versions", Key(DomainsRead)),
     ("GET", "/v1/domains/{domain_id}/policy/versions/{version_id}", Key(DomainsRead)),
     ("GET", "/v1/audit-events", Key(AuditRead)),
+    ("GET", "/v1/events", Key(DomainsRead)),
+    ("POST", "/v1/webhooks", Key(WebhooksWrite)),
+    ("GET", "/v1/webhooks", Key(WebhooksWrite)),
+    ("GET", "/v1/webhooks/{webhook_id}", Key(WebhooksWrite)),
+    ("PATCH", "/v1/webhooks/{webhook_id}", Key(WebhooksWrite)),
+    ("DELETE", "/v1/webhooks/{webhook_id}", Key(WebhooksWrite)),
+    ("POST", "/v1/webhooks/{webhook_id}/rotate-secret", Key(WebhooksWrite)),
+    ("POST", "/v1/webhooks/{webhook_id}/test", Key(WebhooksWrite)),
+    ("GET", "/v1/webhooks/{webhook_id}/deliveries", Key(WebhooksWrite)),
+    ("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay", Key(WebhooksWrite)),
 ];
 
 /// Whether a key with these scopes may call the operation. `path` is the one that the router matched.

@@ -43,6 +43,10 @@ pub enum ProblemKind {
     ApiKeyEnded,
     /// The tenant has as many DNS credentials as it may.
     DnsCredentialQuota,
+    /// The tenant has as many webhooks as it may.
+    WebhookQuota,
+    /// The webhook is switched off.
+    WebhookDisabled,
     /// `If-Match` does not match.
     PreconditionFailed,
     /// The body is too long.
@@ -67,6 +71,8 @@ pub enum ProblemKind {
     Internal,
     /// This installation does not write into customers' zones.
     CustomerDnsOff,
+    /// This installation has no webhooks.
+    WebhooksOff,
     /// Postgres is away.
     StoreUnavailable,
     /// The customer's DNS provider is away.
@@ -79,7 +85,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -100,6 +106,8 @@ impl ProblemKind {
         Self::DelegationRefused,
         Self::ApiKeyEnded,
         Self::DnsCredentialQuota,
+        Self::WebhookQuota,
+        Self::WebhookDisabled,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -111,6 +119,7 @@ impl ProblemKind {
         Self::RateLimited,
         Self::Internal,
         Self::CustomerDnsOff,
+        Self::WebhooksOff,
         Self::StoreUnavailable,
         Self::DnsProviderUnavailable,
         Self::DnsCallsBusy,
@@ -139,6 +148,8 @@ impl ProblemKind {
             Self::DelegationRefused => "delegation-refused",
             Self::ApiKeyEnded => "api-key-ended",
             Self::DnsCredentialQuota => "dns-credential-quota",
+            Self::WebhookQuota => "webhook-quota",
+            Self::WebhookDisabled => "webhook-disabled",
             Self::PreconditionFailed => "precondition-failed",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
@@ -151,6 +162,7 @@ impl ProblemKind {
             Self::BadRequest => "bad-request",
             Self::Internal => "internal",
             Self::CustomerDnsOff => "customer-dns-off",
+            Self::WebhooksOff => "webhooks-off",
             Self::StoreUnavailable => "store-unavailable",
             Self::DnsProviderUnavailable => "dns-provider-unavailable",
             Self::DnsCallsBusy => "dns-calls-busy",
@@ -175,6 +187,8 @@ impl ProblemKind {
             | Self::DelegationRefused
             | Self::ApiKeyEnded
             | Self::DnsCredentialQuota
+            | Self::WebhookQuota
+            | Self::WebhookDisabled
             | Self::IdempotencyInFlight => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -186,7 +200,7 @@ impl ProblemKind {
             | Self::DnsServerUnusable => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::CustomerDnsOff => StatusCode::NOT_IMPLEMENTED,
+            Self::CustomerDnsOff | Self::WebhooksOff => StatusCode::NOT_IMPLEMENTED,
             Self::StoreUnavailable | Self::DnsProviderUnavailable | Self::DnsCallsBusy | Self::DeadlineExceeded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -215,6 +229,8 @@ impl ProblemKind {
             Self::DelegationRefused => "Other records stand in the way",
             Self::ApiKeyEnded => "The API key cannot be rotated any more",
             Self::DnsCredentialQuota => "No further DNS credential is possible",
+            Self::WebhookQuota => "No further webhook is possible",
+            Self::WebhookDisabled => "The webhook is switched off",
             Self::PreconditionFailed => "The policy is not the expected version",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "This media type is not read here",
@@ -227,6 +243,7 @@ impl ProblemKind {
             Self::BadRequest => "The request cannot be understood",
             Self::Internal => "Something failed on our side",
             Self::CustomerDnsOff => "This service does not write into customers' zones",
+            Self::WebhooksOff => "This service has no webhooks",
             Self::StoreUnavailable => "The service cannot reach its store",
             Self::DnsProviderUnavailable => "The DNS provider does not answer",
             Self::DnsCallsBusy => "Too many calls to DNS providers are under way",
@@ -312,6 +329,15 @@ impl ProblemKind {
                 "A tenant may keep 100 DNS credentials. Delete those that are no longer needed; one credential serves \
                  all domains of its zone."
             }
+            Self::WebhookQuota => {
+                "A tenant may have 10 webhooks. Delete one that is no longer needed, or let one receiver pass events on. \
+                 Nothing was changed."
+            }
+            Self::WebhookDisabled => {
+                "Nothing is delivered to a webhook that is switched off, by you or, for its `disabled_reason`, by the \
+                 service. Switch it on by `PATCH /v1/webhooks/{webhook_id}` with `{\"enabled\": true}`; what waits for it \
+                 goes out then. Nothing was changed."
+            }
             Self::PreconditionFailed => {
                 "`If-Match` names another version than the current one, whose id is in `current`. Read the policy, \
                  decide again, and send its `ETag`."
@@ -364,6 +390,10 @@ impl ProblemKind {
             Self::DnsCallsBusy => {
                 "Only a few calls to DNS providers run at the same time, per tenant and in all, so that a slow name \
                  server holds up nobody else. Nothing was changed; repeat the request after `Retry-After` seconds."
+            }
+            Self::WebhooksOff => {
+                "The operator of this service has given the API no key ring to seal the secrets of webhooks with. Read \
+                 `GET /v1/events` instead."
             }
             Self::StoreUnavailable => {
                 "The database does not answer at the moment. Policies are served on. Repeat the request after \

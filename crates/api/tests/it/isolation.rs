@@ -20,12 +20,18 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
     service.dns.expect("check cloudflare - token-of-the-owner", Reply::Done);
     let body = json!({"name": "ours", "provider": {"type": "cloudflare", "token": "token-of-the-owner"}});
     let credential = owner.send("POST", "/v1/dns-credentials", body).await.body["id"].as_str().unwrap().to_owned();
+    let body = json!({"url": "https://hooks.owned.test/"});
+    let webhook = owner.send("POST", "/v1/webhooks", body).await.body["id"].as_str().unwrap().to_owned();
+    let test = owner.call("POST", &format!("/v1/webhooks/{webhook}/test")).send().await;
+    let delivery = test.body["id"].as_str().unwrap().to_owned();
     let before = owner.get(&path).await.body;
     let foreign = |name: &str| match name {
         "domain_id" => domain.clone(),
         "version_id" => version.clone(),
         "key_id" => owner.key_id.clone(),
         "dns_credential_id" => credential.clone(),
+        "webhook_id" => webhook.clone(),
+        "delivery_id" => delivery.clone(),
         other => panic!("a new path parameter: {other}; say here what a foreign one looks like"),
     };
     let never = |name: &str| match name {
@@ -33,6 +39,8 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "version_id" => format!("pol_{NOBODY}"),
         "key_id" => format!("key_{NOBODY}"),
         "dns_credential_id" => format!("dns_{NOBODY}"),
+        "webhook_id" => format!("whk_{NOBODY}"),
+        "delivery_id" => format!("dlv_{NOBODY}"),
         other => panic!("a new path parameter: {other}"),
     };
     let mut covered = 0;
@@ -57,11 +65,14 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         assert_eq!(names(&foreign), names(&never), "{at}: the headers differ");
         covered += 1;
     }
-    assert!(covered >= 17, "only {covered} operations were covered");
+    assert!(covered >= 24, "only {covered} operations were covered");
     assert_eq!(owner.get(&path).await.body, before, "the owner's domain is untouched");
     assert_eq!(owner.get("/v1/tenant").await.status, 200, "the owner's key still works");
     assert_eq!(owner.get(&format!("/v1/dns-credentials/{credential}")).await.status, 200, "and its DNS credential");
+    assert_eq!(owner.get(&format!("/v1/webhooks/{webhook}")).await.body["enabled"], true, "and its webhook");
     assert_eq!(stranger.get("/v1/domains").await.body["data"], json!([]));
+    assert_eq!(stranger.get("/v1/events").await.body["data"], json!([]));
+    assert_eq!(stranger.get("/v1/webhooks").await.body["data"], json!([]));
 }
 
 #[tokio::test]
@@ -87,6 +98,8 @@ async fn every_operation_asks_for_a_credential_of_its_kind() {
             "version_id" => format!("pol_{NOBODY}"),
             "key_id" => format!("key_{NOBODY}"),
             "dns_credential_id" => format!("dns_{NOBODY}"),
+            "webhook_id" => format!("whk_{NOBODY}"),
+            "delivery_id" => format!("dlv_{NOBODY}"),
             other => panic!("a new path parameter: {other}"),
         });
         let call = || {

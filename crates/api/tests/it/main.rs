@@ -19,3 +19,4 @@ mod scripted;
 mod service;
 mod spec;
 mod tenancy;
+mod webhooks;
