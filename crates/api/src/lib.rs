@@ -20,6 +20,7 @@ mod state;
 mod token;
 mod v1;
 mod warnings;
+mod webhooks;
 
 pub use config::ApiConfig;
 pub use customer_dns::{BoxError, CustomerDns, CustomerDnsError, OpenZone, Standing, ZoneAccess};
@@ -30,3 +31,4 @@ pub use limits::{LimitSettings, ProxyNetwork, ProxyNetworkError};
 pub use openapi::openapi;
 pub use problem::ProblemKind;
 pub use server::{Api, ApiError, ApiServer};
+pub use webhooks::{WebhookSealer, WebhookSettings};

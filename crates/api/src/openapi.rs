@@ -35,6 +35,8 @@ use crate::{auth::access, problem::ProblemSchema, v1};
         (name = "delegation", description = "The CNAMEs of a domain: in other formats, by one click, or set by us."),
         (name = "dns-credentials", description = "Credentials for your own DNS, with which we set the CNAMEs for you."),
         (name = "policy", description = "The MTA-STS policy of a domain and its versions."),
+        (name = "events", description = "What happened to your domains."),
+        (name = "webhooks", description = "Where you are told of events (Standard Webhooks)."),
         (name = "audit-events", description = "Who did what: append-only, each line chained to the one before."),
     ),
     servers((url = "/", description = "This server")),
@@ -63,6 +65,7 @@ pub(crate) fn base() -> Document {
 pub fn openapi() -> Document {
     let mut document = App::new().into_utoipa_app().openapi(base()).configure(v1::configure).split_for_parts().1;
     access::document(&mut document);
+    v1::events::catalogue::document(&mut document);
     examples::fill(&mut document);
     headers::fill(&mut document);
     document
@@ -91,7 +94,7 @@ mod tests {
                 assert!(!has_body || operation["responses"]["422"].is_object(), "{at} takes a body without 422");
             }
         }
-        assert!(ids.len() >= 35, "only {} operations", ids.len());
+        assert!(ids.len() >= 45, "only {} operations", ids.len());
     }
 
     #[test]

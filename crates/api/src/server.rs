@@ -34,6 +34,7 @@ use crate::{
     routes::Routes,
     state::State,
     v1,
+    webhooks::WebhookSettings,
 };
 
 /// Why the API cannot run.
@@ -104,6 +105,7 @@ impl Api {
             operator_hash,
             customer_dns,
             domain_connect,
+            webhooks: None,
             limits,
             places,
         };
@@ -130,6 +132,13 @@ impl ApiServer {
     #[must_use]
     pub fn with_domain_connect(mut self, domain_connect: DomainConnect) -> Self {
         self.state.domain_connect = Some(domain_connect);
+        self
+    }
+
+    /// Takes webhooks. Without it those operations say that they are not offered.
+    #[must_use]
+    pub fn with_webhooks(mut self, webhooks: WebhookSettings) -> Self {
+        self.state.webhooks = Some(webhooks);
         self
     }
 

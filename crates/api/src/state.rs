@@ -14,6 +14,7 @@ use crate::{
     limits::Limits,
     problem::Problem,
     routes::Routes,
+    webhooks::{self, WebhookSettings},
 };
 
 /// Shared by all workers.
@@ -28,6 +29,8 @@ pub(crate) struct State {
     pub(crate) customer_dns: Option<Arc<dyn CustomerDns>>,
     /// None where the installation does not offer it.
     pub(crate) domain_connect: Option<DomainConnect>,
+    /// None where the installation has none.
+    pub(crate) webhooks: Option<WebhookSettings>,
     /// None where calls are not limited.
     pub(crate) limits: Option<Limits>,
     /// For requests that call customers' DNS.
@@ -42,6 +45,11 @@ impl State {
     /// The way to customers' DNS.
     pub(crate) fn customer_dns(&self) -> Result<&dyn CustomerDns, Problem> {
         self.customer_dns.as_deref().ok_or_else(customer_dns::off)
+    }
+
+    /// How webhooks are offered.
+    pub(crate) fn webhooks(&self) -> Result<&WebhookSettings, Problem> {
+        self.webhooks.as_ref().ok_or_else(webhooks::off)
     }
 
     /// Compares hashes, in constant time: neither content nor length of the operator token shows in the time.

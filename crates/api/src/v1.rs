@@ -7,9 +7,11 @@ pub(crate) mod delegation;
 pub(crate) mod dns_credentials;
 pub(crate) mod domains;
 pub(crate) mod dry_run;
+pub(crate) mod events;
 pub(crate) mod fields;
 pub(crate) mod policy;
 pub(crate) mod tenants;
+pub(crate) mod webhooks;
 
 use actix_web::middleware::from_fn;
 use utoipa_actix_web::{scope::scope, service_config::ServiceConfig};
@@ -53,6 +55,16 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(policy::rollback::roll_back_policy)
         .service(policy::versions::list_versions)
         .service(policy::version::read_version)
-        .service(audit_events::list::list_audit_events);
+        .service(audit_events::list::list_audit_events)
+        .service(events::list::list_events)
+        .service(webhooks::create::create_webhook)
+        .service(webhooks::list::list_webhooks)
+        .service(webhooks::read::read_webhook)
+        .service(webhooks::update::update_webhook)
+        .service(webhooks::delete::delete_webhook)
+        .service(webhooks::rotate_secret::rotate_webhook_secret)
+        .service(webhooks::test::test_webhook)
+        .service(webhooks::deliveries::list_webhook_deliveries)
+        .service(webhooks::replay::replay_webhook_delivery);
     config.service(v1.wrap(from_fn(authenticate)));
 }

@@ -6,6 +6,7 @@ mod domain_connect;
 mod edge_feed;
 mod keys;
 mod node;
+mod webhooks;
 mod zone;
 
 pub(crate) use self::{
@@ -15,5 +16,6 @@ pub(crate) use self::{
     edge_feed::EdgeFeed,
     keys::CertificateKeys,
     node::{Node, node_id},
+    webhooks::WebhookSecrets,
     zone::{NoZone, StoredZone, ZoneFollower},
 };

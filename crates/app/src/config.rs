@@ -8,6 +8,7 @@ mod limits;
 mod nameserver;
 mod sections;
 mod serving;
+mod webhooks;
 mod working;
 mod zones;
 
@@ -30,6 +31,7 @@ pub(crate) use self::{
         NamesConfig, NameserverSection, ProbeSection, RedisConfig, ReportsConfig, ResolverSection, SecretsConfig,
         ServiceConfig, WorkerSection, ZoneSection,
     },
+    webhooks::WebhooksSection,
 };
 use crate::startup::StartupError;
 
@@ -57,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) resolver: ResolverSection,
     pub(crate) issuer: IssuerConfig,
     pub(crate) worker: WorkerSection,
+    pub(crate) webhooks: WebhooksSection,
     pub(crate) probe: ProbeSection,
     pub(crate) reports: ReportsConfig,
     pub(crate) log: LogConfig,
@@ -83,6 +86,7 @@ impl Default for Config {
             resolver: ResolverSection::default(),
             issuer: IssuerConfig::default(),
             worker: WorkerSection::default(),
+            webhooks: WebhooksSection::default(),
             probe: ProbeSection::default(),
             reports: ReportsConfig::default(),
             log: LogConfig::default(),
@@ -199,6 +203,7 @@ impl Config {
         self.check_zones()?;
         self.probe(std::sync::Arc::new(mtasts_model::SystemClock))?;
         self.worker.config(self, "check".to_owned())?;
+        self.webhooks.config()?;
         self.issuer.check()?;
         self.api.public_url()?;
         self.limits.settings()?;

@@ -100,6 +100,20 @@ impl FromStr for EventType {
     }
 }
 
+/// What is posted to a webhook.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Payload<'a, D> {
+    /// The event's type.
+    #[serde(rename = "type")]
+    pub event_type: &'a str,
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// Its content: the `data` of an [`EventData`].
+    pub data: &'a D,
+}
+
 /// Which domain an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventDomain {

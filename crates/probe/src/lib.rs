@@ -12,6 +12,7 @@ mod http_get;
 mod look;
 mod mx;
 mod policy;
+mod post;
 mod smtp;
 mod tls;
 
@@ -20,4 +21,5 @@ pub use failure::{AddressFailure, FetchError, FetchFailure};
 pub use look::{MAX_MX_HOSTS, MxRoute, MxRouteError, mx_route};
 pub use mx::MxProber;
 pub use policy::{AddressAnswer, FetchedPolicy, MAX_POLICY_BYTES, PolicyFetcher};
+pub use post::{MAX_POST_EXCERPT, PostError, PostTarget, Posted, Poster};
 pub use tls::{CertificateSeen, TlsFailure};

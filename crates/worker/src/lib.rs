@@ -14,9 +14,11 @@ mod outcome;
 mod places;
 mod record;
 mod session;
+mod webhooks;
 mod worker;
 mod zones;
 
 pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerConfig};
+pub use webhooks::{WebhookConfig, WebhookDeps, WebhookWorker, seal_webhook_secret};
 pub use worker::{Worker, WorkerDeps};
 pub use zones::{CaaPolicy, Hosting, Infrastructure, Zones};

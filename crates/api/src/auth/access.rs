@@ -28,7 +28,9 @@ enum Access {
 }
 
 use Access::{AnyKey, Key, Operator};
-use Scope::{AuditRead, CustomersAct, CustomersWrite, DomainsRead, DomainsWrite, KeysWrite, PolicyWrite};
+use Scope::{
+    AuditRead, CustomersAct, CustomersWrite, DomainsRead, DomainsWrite, KeysWrite, PolicyWrite, WebhooksWrite,
+};
 
 /// Every operation, by method and path. One that is missing here answers nobody.
 const TABLE: &[(&str, &str, Access)] = &[
@@ -67,6 +69,16 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/v1/customers/{tenant_id}", Key(CustomersAct)),
     ("PATCH", "/v1/customers/{tenant_id}", Key(CustomersWrite)),
     ("POST", "/v1/customers/{tenant_id}/api-keys", Key(CustomersWrite)),
+    ("GET", "/v1/events", Key(DomainsRead)),
+    ("POST", "/v1/webhooks", Key(WebhooksWrite)),
+    ("GET", "/v1/webhooks", Key(WebhooksWrite)),
+    ("GET", "/v1/webhooks/{webhook_id}", Key(WebhooksWrite)),
+    ("PATCH", "/v1/webhooks/{webhook_id}", Key(WebhooksWrite)),
+    ("DELETE", "/v1/webhooks/{webhook_id}", Key(WebhooksWrite)),
+    ("POST", "/v1/webhooks/{webhook_id}/rotate-secret", Key(WebhooksWrite)),
+    ("POST", "/v1/webhooks/{webhook_id}/test", Key(WebhooksWrite)),
+    ("GET", "/v1/webhooks/{webhook_id}/deliveries", Key(WebhooksWrite)),
+    ("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay", Key(WebhooksWrite)),
 ];
 
 /// Whether a key with these scopes may call the operation. `path` is the one that the router matched.

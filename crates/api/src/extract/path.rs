@@ -6,7 +6,9 @@ use std::{
 };
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
-use mtasts_model::{ApiKeyId, DnsCredentialId, DomainId, PolicyVersionId, TenantId, ids::IdError};
+use mtasts_model::{
+    ApiKeyId, DeliveryId, DnsCredentialId, DomainId, PolicyVersionId, TenantId, WebhookId, ids::IdError,
+};
 
 use crate::{observe::Subject, problem::Problem};
 
@@ -44,6 +46,14 @@ impl InPath for ApiKeyId {
 
 impl InPath for DnsCredentialId {
     const PARAMETER: &'static str = "dns_credential_id";
+}
+
+impl InPath for WebhookId {
+    const PARAMETER: &'static str = "webhook_id";
+}
+
+impl InPath for DeliveryId {
+    const PARAMETER: &'static str = "delivery_id";
 }
 
 impl InPath for PolicyVersionId {

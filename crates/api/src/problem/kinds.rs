@@ -45,6 +45,10 @@ pub enum ProblemKind {
     CustomerTooDeep,
     /// The tenant has as many DNS credentials as it may.
     DnsCredentialQuota,
+    /// The tenant has as many webhooks as it may.
+    WebhookQuota,
+    /// The webhook is switched off.
+    WebhookDisabled,
     /// `If-Match` does not match.
     PreconditionFailed,
     /// `If-Match` is absent where it is needed.
@@ -71,6 +75,8 @@ pub enum ProblemKind {
     Internal,
     /// This installation does not write into customers' zones.
     CustomerDnsOff,
+    /// This installation has no webhooks.
+    WebhooksOff,
     /// Postgres is away.
     StoreUnavailable,
     /// The customer's DNS provider is away.
@@ -83,7 +89,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 40] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -105,6 +111,8 @@ impl ProblemKind {
         Self::ApiKeyEnded,
         Self::CustomerTooDeep,
         Self::DnsCredentialQuota,
+        Self::WebhookQuota,
+        Self::WebhookDisabled,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -117,6 +125,7 @@ impl ProblemKind {
         Self::RateLimited,
         Self::Internal,
         Self::CustomerDnsOff,
+        Self::WebhooksOff,
         Self::StoreUnavailable,
         Self::DnsProviderUnavailable,
         Self::DnsCallsBusy,
@@ -146,6 +155,8 @@ impl ProblemKind {
             Self::ApiKeyEnded => "api-key-ended",
             Self::CustomerTooDeep => "customer-too-deep",
             Self::DnsCredentialQuota => "dns-credential-quota",
+            Self::WebhookQuota => "webhook-quota",
+            Self::WebhookDisabled => "webhook-disabled",
             Self::PreconditionFailed => "precondition-failed",
             Self::PreconditionRequired => "precondition-required",
             Self::BodyTooLarge => "body-too-large",
@@ -159,6 +170,7 @@ impl ProblemKind {
             Self::BadRequest => "bad-request",
             Self::Internal => "internal",
             Self::CustomerDnsOff => "customer-dns-off",
+            Self::WebhooksOff => "webhooks-off",
             Self::StoreUnavailable => "store-unavailable",
             Self::DnsProviderUnavailable => "dns-provider-unavailable",
             Self::DnsCallsBusy => "dns-calls-busy",
@@ -184,6 +196,8 @@ impl ProblemKind {
             | Self::ApiKeyEnded
             | Self::CustomerTooDeep
             | Self::DnsCredentialQuota
+            | Self::WebhookQuota
+            | Self::WebhookDisabled
             | Self::IdempotencyInFlight => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
@@ -196,7 +210,7 @@ impl ProblemKind {
             | Self::DnsServerUnusable => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::CustomerDnsOff => StatusCode::NOT_IMPLEMENTED,
+            Self::CustomerDnsOff | Self::WebhooksOff => StatusCode::NOT_IMPLEMENTED,
             Self::StoreUnavailable | Self::DnsProviderUnavailable | Self::DnsCallsBusy | Self::DeadlineExceeded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -228,6 +242,8 @@ impl ProblemKind {
             Self::DnsCredentialQuota => "No further DNS credential is possible",
             Self::PreconditionFailed => "It is not the expected version",
             Self::PreconditionRequired => "Say which version is to be replaced",
+            Self::WebhookQuota => "No further webhook is possible",
+            Self::WebhookDisabled => "The webhook is switched off",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "This media type is not read here",
             Self::InvalidFields => "A field is not valid",
@@ -239,6 +255,7 @@ impl ProblemKind {
             Self::BadRequest => "The request cannot be understood",
             Self::Internal => "Something failed on our side",
             Self::CustomerDnsOff => "This service does not write into customers' zones",
+            Self::WebhooksOff => "This service has no webhooks",
             Self::StoreUnavailable => "The service cannot reach its store",
             Self::DnsProviderUnavailable => "The DNS provider does not answer",
             Self::DnsCallsBusy => "Too many calls to DNS providers are under way",
@@ -329,6 +346,15 @@ impl ProblemKind {
                 "A tenant may keep 100 DNS credentials. Delete those that are no longer needed; one credential serves \
                  all domains of its zone."
             }
+            Self::WebhookQuota => {
+                "A tenant may have 10 webhooks. Delete one that is no longer needed, or let one receiver pass events on. \
+                 Nothing was changed."
+            }
+            Self::WebhookDisabled => {
+                "Nothing is delivered to a webhook that is switched off, by you or, for its `disabled_reason`, by the \
+                 service. Switch it on by `PATCH /v1/webhooks/{webhook_id}` with `{\"enabled\": true}`; what waits for it \
+                 goes out then. Nothing was changed."
+            }
             Self::PreconditionFailed => {
                 "`If-Match` names another state than the current one, whose tag is in `current` and in the header `ETag`: \
                  of a policy, the id of its version. Read it, decide again, and send its `ETag`. Nothing was changed."
@@ -386,6 +412,10 @@ impl ProblemKind {
             Self::DnsCallsBusy => {
                 "Only a few calls to DNS providers run at the same time, per tenant and in all, so that a slow name \
                  server holds up nobody else. Nothing was changed; repeat the request after `Retry-After` seconds."
+            }
+            Self::WebhooksOff => {
+                "The operator of this service has given the API no key ring to seal the secrets of webhooks with. Read \
+                 `GET /v1/events` instead."
             }
             Self::StoreUnavailable => {
                 "The database does not answer at the moment. Policies are served on. Repeat the request after \

@@ -12,6 +12,8 @@ pub(crate) fn reach(operation: &crate::spec::Operation, tenant: &Tenant<'_>, dom
         "version_id" => "pol_00000000000070008000000000000000".to_owned(),
         "key_id" => "key_00000000000070008000000000000000".to_owned(),
         "dns_credential_id" => "dns_00000000000070008000000000000000".to_owned(),
+        "webhook_id" => "whk_00000000000070008000000000000000".to_owned(),
+        "delivery_id" => "dlv_00000000000070008000000000000000".to_owned(),
         other => panic!("a new path parameter: {other}"),
     });
     let token = if operation.scheme() == "operator_token" { OPERATOR_TOKEN.to_owned() } else { tenant.key.clone() };
@@ -60,7 +62,7 @@ async fn every_operation_with_a_body_refuses_what_is_no_such_body() {
         let coded = call().header("Content-Encoding", "gzip").json(&example).send().await;
         coded.is_problem(415, "unsupported-media-type");
     }
-    assert!(covered >= 16, "only {covered} operations with a body were tried");
+    assert!(covered >= 19, "only {covered} operations with a body were tried");
 }
 
 #[tokio::test]
@@ -76,6 +78,7 @@ async fn every_operation_refuses_ids_that_are_none() {
                 let path = operation.path_with(|name| match name {
                     _ if name == parameter => bad.to_owned(),
                     "domain_id" => domain.clone(),
+                    "webhook_id" => "whk_00000000000070008000000000000000".to_owned(),
                     _ => "pol_00000000000070008000000000000000".to_owned(),
                 });
                 let mut call = service.call(&operation.method, &path).token(&token);

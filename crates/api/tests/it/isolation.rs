@@ -22,6 +22,10 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
     let credential = owner.send("POST", "/v1/dns-credentials", body).await.body["id"].as_str().unwrap().to_owned();
     let made = owner.send("POST", "/v1/customers", json!({"name": "beneath the owner"})).await;
     let customer = made.body["id"].as_str().unwrap().to_owned();
+    let body = json!({"url": "https://hooks.owned.test/"});
+    let webhook = owner.send("POST", "/v1/webhooks", body).await.body["id"].as_str().unwrap().to_owned();
+    let test = owner.call("POST", &format!("/v1/webhooks/{webhook}/test")).send().await;
+    let delivery = test.body["id"].as_str().unwrap().to_owned();
     let before = owner.get(&path).await.body;
     let foreign = |name: &str| match name {
         "domain_id" => domain.clone(),
@@ -29,6 +33,8 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "key_id" => owner.key_id.clone(),
         "tenant_id" => customer.clone(),
         "dns_credential_id" => credential.clone(),
+        "webhook_id" => webhook.clone(),
+        "delivery_id" => delivery.clone(),
         other => panic!("a new path parameter: {other}; say here what a foreign one looks like"),
     };
     let never = |name: &str| match name {
@@ -37,6 +43,8 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "key_id" => format!("key_{NOBODY}"),
         "tenant_id" => format!("ten_{NOBODY}"),
         "dns_credential_id" => format!("dns_{NOBODY}"),
+        "webhook_id" => format!("whk_{NOBODY}"),
+        "delivery_id" => format!("dlv_{NOBODY}"),
         other => panic!("a new path parameter: {other}"),
     };
     let mut covered = 0;
@@ -61,11 +69,14 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         assert_eq!(names(&foreign), names(&never), "{at}: the headers differ");
         covered += 1;
     }
-    assert!(covered >= 20, "only {covered} operations were covered");
+    assert!(covered >= 27, "only {covered} operations were covered");
     assert_eq!(owner.get(&path).await.body, before, "the owner's domain is untouched");
     assert_eq!(owner.get("/v1/tenant").await.status, 200, "the owner's key still works");
     assert_eq!(owner.get(&format!("/v1/dns-credentials/{credential}")).await.status, 200, "and its DNS credential");
+    assert_eq!(owner.get(&format!("/v1/webhooks/{webhook}")).await.body["enabled"], true, "and its webhook");
     assert_eq!(stranger.get("/v1/domains").await.body["data"], json!([]));
+    assert_eq!(stranger.get("/v1/events").await.body["data"], json!([]));
+    assert_eq!(stranger.get("/v1/webhooks").await.body["data"], json!([]));
 }
 
 #[tokio::test]
@@ -91,6 +102,8 @@ async fn every_operation_asks_for_a_credential_of_its_kind() {
             "version_id" => format!("pol_{NOBODY}"),
             "key_id" => format!("key_{NOBODY}"),
             "dns_credential_id" => format!("dns_{NOBODY}"),
+            "webhook_id" => format!("whk_{NOBODY}"),
+            "delivery_id" => format!("dlv_{NOBODY}"),
             other => panic!("a new path parameter: {other}"),
         });
         let call = || {

@@ -23,3 +23,4 @@ mod scripted;
 mod service;
 mod spec;
 mod tenancy;
+mod webhooks;

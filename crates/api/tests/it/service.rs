@@ -10,10 +10,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use mtasts_api::{Api, ApiConfig, ApiServer};
+use mtasts_api::{Api, ApiConfig, ApiServer, WebhookSealer, WebhookSettings};
 use mtasts_model::{
     Clock, Condition, DomainId, HostName, MaxAge, Mode, MxPattern, NameRules, Policy, PolicyId, PolicyVersionId,
-    ZoneName,
+    TenantId, WebhookId, ZoneName,
     clock::{ManualClock, SystemEntropy},
     lifecycle::{MxFailure, MxHostSeen, MxSeen},
 };
@@ -37,6 +37,15 @@ pub(crate) const SCOPES: [&str; 9] = [
     "customers:write",
 ];
 pub(crate) const OPERATOR_TOKEN: &str = "operator-token-of-the-tests";
+
+/// Keeps nothing secret, but tells whose it is.
+struct FakeSealer;
+
+impl WebhookSealer for FakeSealer {
+    fn seal(&self, tenant: TenantId, webhook: WebhookId, secret: &[u8]) -> Vec<u8> {
+        format!("{tenant} {webhook} {}", secret.len()).into_bytes()
+    }
+}
 
 /// An API with its database. Both end when it is dropped.
 pub(crate) struct Service {
@@ -84,7 +93,12 @@ impl Service {
     ) -> Self {
         let dns = ScriptedDns::new();
         let wired = Arc::clone(&dns);
-        let mut service = Self::start_wired(configure, reach, |server| server.with_customer_dns(wired)).await;
+        let mut service = Self::start_wired(configure, reach, |server| {
+            server
+                .with_customer_dns(wired)
+                .with_webhooks(WebhookSettings { sealer: Arc::new(FakeSealer), allow_http: false })
+        })
+        .await;
         service.dns = dns;
         service
     }

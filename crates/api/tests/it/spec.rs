@@ -91,6 +91,9 @@ impl Spec {
             }
             return;
         }
+        if value.is_null() && schema["type"].as_array().is_some_and(|types| types.contains(&"null".into())) {
+            return;
+        }
         if let Some(item) = schema.get("items") {
             for value in value.as_array().unwrap_or_else(|| panic!("{at}: {value} is no list")) {
                 self.conforms(item, value, at);

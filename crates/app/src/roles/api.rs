@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use mtasts_api::{Api, ApiConfig, ApiServer, DomainConnect};
+use mtasts_api::{Api, ApiConfig, ApiServer, DomainConnect, WebhookSettings};
 use mtasts_certs::KeyRing;
 use mtasts_dns::Resolver;
 use mtasts_store::Role;
 
 use super::{Context, Running, connect};
 use crate::{
-    adapters::{CustomersDns, ProvidersWeb},
+    adapters::{CustomersDns, ProvidersWeb, WebhookSecrets},
     admin::{Probe, RoleReadiness},
     config::{key_ring, operator_token},
     startup::{StartupError, causes},
@@ -29,7 +29,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
         Some(shared) => server.with_shared_limits(shared),
         None => server,
     };
-    let server = with_customers_side(server, context)?;
+    let server = with_webhooks(with_customers_side(server, context)?, context)?;
     tracing::info!(listen = ?server.local_addrs(), docs = %format_args!("{}docs/", config.api.public_url()?), "the API answers");
     let stop = context.stop.clone();
     running.spawn(async move {
@@ -66,11 +66,27 @@ fn with_customers_side(server: ApiServer, context: &Context) -> Result<ApiServer
     })
 }
 
+/// Webhooks, where there are keys to seal their secrets with.
+fn with_webhooks(server: ApiServer, context: &Context) -> Result<ApiServer, StartupError> {
+    let config = &context.config;
+    if !has_ring(context) {
+        tracing::info!("tenants cannot have webhooks: the API has no key ring");
+        return Ok(server);
+    }
+    let key_ring = key_ring(config, context.may_draw_secrets, &*context.entropy)?;
+    let sealer = Arc::new(WebhookSecrets { key_ring });
+    Ok(server.with_webhooks(WebhookSettings { sealer, allow_http: config.webhooks.allow_http }))
+}
+
+fn has_ring(context: &Context) -> bool {
+    let secrets = &context.config.secrets;
+    context.may_draw_secrets || secrets.key_ring.is_some() || secrets.key_ring_file.is_some()
+}
+
 /// The keys that customers' credentials are sealed with; None where tenants cannot hand any over.
 fn ring(context: &Context) -> Result<Option<KeyRing>, StartupError> {
-    let (config, secrets) = (&context.config, &context.config.secrets);
-    let has_ring = context.may_draw_secrets || secrets.key_ring.is_some() || secrets.key_ring_file.is_some();
-    if !config.customer_dns.enabled.unwrap_or(has_ring) {
+    let config = &context.config;
+    if !config.customer_dns.enabled.unwrap_or_else(|| has_ring(context)) {
         tracing::info!("tenants cannot hand over credentials for their own DNS: customer_dns.enabled is not set");
         return Ok(None);
     }

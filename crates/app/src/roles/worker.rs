@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use mtasts_dns::{Resolver, providers::ZoneStore};
 use mtasts_model::{Clock, NodeId};
-use mtasts_probe::{MxProber, PolicyFetcher};
+use mtasts_probe::{MxProber, PolicyFetcher, Poster};
 use mtasts_store::{Role, Store};
-use mtasts_worker::{Worker, WorkerDeps};
+use mtasts_worker::{WebhookDeps, WebhookWorker, Worker, WorkerDeps};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,14 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let probe = config.probe(Arc::clone(&clock))?;
     let stored: Arc<dyn ZoneStore> = Arc::new(StoredZone::new(&store, &clock, config.service.zone()?));
     let zones = config.zones(&stored, &clock)?;
+    let deliveries = WebhookDeps {
+        store: connect(config, Role::Worker).await?,
+        poster: Poster::new(config.webhooks.probe(&probe), resolver.clone())?,
+        key_ring: ring.clone(),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    };
+    let deliveries = WebhookWorker::new(config.webhooks.config()?, deliveries);
     let deps = WorkerDeps {
         store: store.clone(),
         policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone())?,
@@ -56,7 +64,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let stop = context.stop.clone();
     let tidying = tokio::spawn(tidy(store, Arc::clone(&context.clock), stop.clone()));
     running.spawn(async move {
-        worker.run(stop).await;
+        tokio::join!(worker.run(stop.clone()), deliveries.run(stop));
         tidying.abort();
         "worker"
     });
@@ -84,7 +92,9 @@ pub(crate) async fn forget(
     let mut forgotten = 0;
     loop {
         let now = clock.now();
-        let batch = store.prune_tombstones(tombstones_kept, now).await? + store.prune_issued(now).await?;
+        let batch = store.prune_tombstones(tombstones_kept, now).await?
+            + store.prune_issued(now).await?
+            + store.prune_events(now).await?;
         if batch == 0 {
             return Ok(forgotten);
         }

@@ -13,6 +13,9 @@ async fn assert_one_of_each(world: &World, domain: &DomainView, ca: &ScriptedCa)
     assert_eq!(world.count("certificates").await, 1);
     assert_eq!(world.count("policy_versions").await, 1);
     assert_eq!(world.count("acme_orders").await, 1, "the same order was resumed");
+    for told in ["domain.created", "policy.changed", "certificate.issued", "policy.published"] {
+        assert_eq!(world.count(&format!("events WHERE type = '{told}'")).await, 1, "{told} was told once");
+    }
     for call in [Call::Answer, Call::Finalize, Call::Download] {
         assert_eq!(ca.orders(call).len(), 1, "{call:?} went to one order");
     }

@@ -12,5 +12,6 @@ mod isolation;
 mod lifecycle;
 mod ownership;
 mod validation;
+mod webhooks;
 mod world;
 mod zones;

@@ -270,7 +270,7 @@ pub(crate) fn status(view: &DomainView, kind: ConditionKind) -> (Status, &str) {
     condition.map_or((Status::Unknown, "Absent"), |condition| (condition.status, condition.reason.as_str()))
 }
 
-async fn open(database: &TestDatabase, role: Role) -> Store {
+pub(crate) async fn open(database: &TestDatabase, role: Role) -> Store {
     let config = StoreConfig {
         url: SecretString::from(database.url()),
         role,

@@ -2,8 +2,8 @@
 //! loopback; everything that the table does not have is NXDOMAIN.
 
 use std::{
-    collections::HashMap,
-    net::{Ipv4Addr, SocketAddr},
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +14,7 @@ use hickory_proto::{
     op::{Message, MessageType, OpCode, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, CAA, CNAME, MX},
+        rdata::{A, AAAA, CAA, CNAME, MX},
     },
 };
 use tokio::net::UdpSocket;
@@ -23,8 +23,12 @@ use super::{OTHER_ZONE, ZONE};
 
 type Table = Arc<Mutex<HashMap<String, Vec<RData>>>>;
 
+/// Names whose answer changes from question to question.
+type Rebinding = Arc<Mutex<HashMap<String, VecDeque<Ipv4Addr>>>>;
+
 pub(crate) struct CustomerDns {
     table: Table,
+    rebinding: Rebinding,
     address: SocketAddr,
     fails: Arc<AtomicBool>,
 }
@@ -35,12 +39,15 @@ impl CustomerDns {
         let address = socket.local_addr().unwrap();
         let table = Table::default();
         let answers = Arc::clone(&table);
+        let rebinding = Rebinding::default();
+        let changing = Arc::clone(&rebinding);
         let fails = Arc::new(AtomicBool::new(false));
         let failing = Arc::clone(&fails);
         tokio::spawn(async move {
             let mut buffer = [0; 1500];
             while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
                 let question = Message::from_vec(&buffer[..length]).unwrap();
+                rebind(&answers, &changing, &question);
                 let mut answer = answer(&answers, &question);
                 if failing.load(Ordering::SeqCst) {
                     answer = Message::error_msg(question.metadata.id, OpCode::Query, ResponseCode::ServFail);
@@ -48,7 +55,7 @@ impl CustomerDns {
                 let _ = socket.send_to(&answer.to_vec().unwrap(), from).await;
             }
         });
-        Self { table, address, fails }
+        Self { table, rebinding, address, fails }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -74,8 +81,35 @@ impl CustomerDns {
         self.table.lock().unwrap().entry(name.to_owned()).or_default().push(RData::CAA(caa));
     }
 
+    /// A name's addresses.
+    pub(crate) fn addresses(&self, name: &str, addresses: &[IpAddr]) {
+        let data = addresses.iter().map(|address| match address {
+            IpAddr::V4(address) => RData::A(A(*address)),
+            IpAddr::V6(address) => RData::AAAA(AAAA(*address)),
+        });
+        self.table.lock().unwrap().insert(name.to_owned(), data.collect());
+    }
+
+    /// A name that has each of these addresses for one question, and the last for ever.
+    pub(crate) fn rebinds(&self, name: &str, addresses: &[Ipv4Addr]) {
+        self.rebinding.lock().unwrap().insert(name.to_owned(), addresses.iter().copied().collect());
+    }
+
     fn set(&self, name: &str, data: RData) {
         self.table.lock().unwrap().insert(name.to_owned(), vec![data]);
+    }
+}
+
+/// Puts the next address in place before a question for addresses is answered.
+fn rebind(table: &Table, rebinding: &Rebinding, question: &Message) {
+    let query = question.queries.first().unwrap();
+    let name = query.name.to_ascii().trim_end_matches('.').to_owned();
+    if query.query_type != RecordType::A {
+        return;
+    }
+    if let Some(addresses) = rebinding.lock().unwrap().get_mut(&name) {
+        let next = if addresses.len() > 1 { addresses.pop_front() } else { addresses.front().copied() };
+        table.lock().unwrap().insert(name, next.map(|address| RData::A(A(address))).into_iter().collect());
     }
 }
 

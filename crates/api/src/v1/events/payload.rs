@@ -1,0 +1,153 @@
+//! The content of events, for the OpenAPI document: the schemas of the types in `mtasts_model::event`, which know nothing
+//! of OpenAPI. A test holds them to what is sent.
+
+use chrono::{DateTime, Utc};
+use utoipa::ToSchema;
+
+use crate::v1::fields::ModeSchema;
+
+macro_rules! payloads {
+    ($($(#[$doc:meta])* struct $name:ident as $shown:ident {
+        $($(#[$member_doc:meta])* $member:ident: $type:ty,)*
+    })+) => {$(
+        $(#[$doc])*
+        #[derive(ToSchema)]
+        #[schema(as = $shown)]
+        #[expect(dead_code, reason = "the schema of a type of the model")]
+        pub(super) struct $name {
+            /// The domain's id.
+            #[schema(example = "dom_0190c3a0b1c27d3e8f4051627384950a")]
+            domain_id: String,
+            /// The domain's name (A-labels).
+            #[schema(example = "example.com")]
+            domain: String,
+            $($(#[$member_doc])* $member: $type,)*
+        }
+    )+};
+}
+
+payloads! {
+    /// The domain that was registered.
+    struct DomainCreated as DomainCreatedEvent {}
+
+    /// The domain that is being taken back.
+    struct DomainWithdrawing as DomainWithdrawingEvent {}
+
+    /// The domain that is gone.
+    struct DomainRemoved as DomainRemovedEvent {}
+
+    /// The condition that has another status.
+    struct ConditionChanged as ConditionChangedEvent {
+        /// Which condition.
+        #[schema(value_type = ConditionSchema)]
+        condition: String,
+        /// Its status until now.
+        #[schema(value_type = ConditionStatusSchema)]
+        status_before: String,
+        /// Its status since.
+        #[schema(value_type = ConditionStatusSchema)]
+        status: String,
+        /// A stable word for programs.
+        #[schema(example = "HostFails")]
+        reason: String,
+        /// A sentence for people: what is so and what to do.
+        message: String,
+    }
+
+    /// The policy version that was made.
+    struct PolicyChanged as PolicyChangedEvent {
+        /// The new version's id.
+        #[schema(example = "pol_0190c3a0b1c27d3e8f4051627384950a")]
+        version_id: String,
+        /// The id that the TXT record will have (RFC 8461 §3.1).
+        #[schema(example = "20260101000000a1b2c3")]
+        policy_id: String,
+        /// The mode of the version before; null: this is the first one.
+        #[schema(required, value_type = Option<ModeSchema>)]
+        mode_before: Option<String>,
+        /// Its mode.
+        #[schema(value_type = ModeSchema)]
+        mode: String,
+    }
+
+    /// The policy version that senders find from now on.
+    struct PolicyPublished as PolicyPublishedEvent {
+        /// The version's id.
+        #[schema(example = "pol_0190c3a0b1c27d3e8f4051627384950a")]
+        version_id: String,
+        /// The id in the TXT record (RFC 8461 §3.1).
+        #[schema(example = "20260101000000a1b2c3")]
+        policy_id: String,
+        /// Its mode.
+        #[schema(value_type = ModeSchema)]
+        mode: String,
+    }
+
+    /// The new certificate.
+    struct CertificateIssued as CertificateIssuedEvent {
+        /// The certificate's id.
+        #[schema(example = "crt_0190c3a0b1c27d3e8f4051627384950a")]
+        certificate_id: String,
+        /// Until when it is valid.
+        not_after: DateTime<Utc>,
+        /// Whether it takes the place of another one.
+        renewal: bool,
+    }
+
+    /// The renewal that failed for the first time since the last success. It is tried again by itself.
+    struct RenewalFailed as CertificateRenewalFailedEvent {
+        /// The certificate that stays in use.
+        #[schema(example = "crt_0190c3a0b1c27d3e8f4051627384950a")]
+        certificate_id: String,
+        /// Until when it is valid.
+        not_after: DateTime<Utc>,
+        /// A stable word for programs.
+        #[schema(example = "ValidationFailed")]
+        reason: String,
+        /// A sentence for people.
+        message: String,
+    }
+
+    /// MX hosts in DNS that the policy does not cover.
+    struct DriftFound as DriftFoundEvent {
+        /// The hosts.
+        #[schema(example = json!(["mx3.example.com"]))]
+        uncovered_mx: Vec<String>,
+        /// The mode of the policy: with `enforce`, senders that honour it do not deliver to these hosts.
+        #[schema(value_type = ModeSchema)]
+        mode: String,
+    }
+}
+
+/// The webhook that is tested.
+#[derive(ToSchema)]
+#[schema(as = WebhookTestEvent)]
+#[expect(dead_code, reason = "the schema of a type of the model")]
+pub(super) struct WebhookTest {
+    /// The webhook's id.
+    #[schema(example = "whk_0190c3a0b1c27d3e8f4051627384950a")]
+    webhook_id: String,
+}
+
+/// What a condition is about.
+#[derive(ToSchema)]
+#[schema(as = ConditionKind)]
+#[expect(dead_code, reason = "the schema of `ConditionKind`, which knows nothing of OpenAPI")]
+pub(super) enum ConditionSchema {
+    Delegated,
+    CertificateReady,
+    PolicyLive,
+    RecordPublished,
+    MxReady,
+    ReportsArriving,
+}
+
+/// Whether a condition holds.
+#[derive(ToSchema)]
+#[schema(as = ConditionStatus)]
+#[expect(dead_code, reason = "the schema of `Status`, which knows nothing of OpenAPI")]
+pub(super) enum ConditionStatusSchema {
+    True,
+    False,
+    Unknown,
+}
