@@ -2,7 +2,7 @@
 
 use mtasts_model::{
     CertificateId, Label, MailDomain, MaxAge, Mode, OrderId, Policy, PolicyVersionId, ReportUri, Revision, Scope,
-    Scopes, TenantId,
+    Scopes, Status, TenantId,
     ids::{ApiKeyId, AuditEventId},
     lifecycle::{DomainZones, MxSource, OrderState},
 };
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     ApiKey, AuditEvent, Certificate, DomainState, Order, PolicyVersion, StoreError, Tenant, VersionReason, der,
+    domain_rows::status_word,
     entity::{acme_order, api_key, audit_event, certificate, policy_version, tenant},
 };
 
@@ -115,6 +116,10 @@ impl At {
 
     pub(crate) fn state(self, word: &str) -> Result<DomainState, StoreError> {
         self.word("state", word, &DomainState::ALL, DomainState::as_str)
+    }
+
+    pub(crate) fn status(self, column: &'static str, word: &str) -> Result<Status, StoreError> {
+        self.word(column, word, &[Status::True, Status::False, Status::Unknown], status_word)
     }
 
     pub(crate) fn mx_source(self, word: &str) -> Result<MxSource, StoreError> {

@@ -42,7 +42,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let stored: Arc<dyn ZoneStore> = Arc::new(StoredZone::new(&store, &clock, config.service.zone()?));
     let zones = config.zones(&stored, &clock)?;
     let deliveries = WebhookDeps {
-        store: connect(config, Role::Worker).await?,
+        store: store.clone(),
         poster: Poster::new(config.webhooks.probe(&probe), resolver.clone())?,
         key_ring: ring.clone(),
         clock: Arc::clone(&clock),

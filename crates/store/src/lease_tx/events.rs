@@ -2,7 +2,7 @@
 //! a step that is repeated tells nothing twice.
 
 use mtasts_model::{
-    CertificateId, Condition, EventData, HostName, Mode, Policy, PolicyVersionId, Status, Timestamp,
+    CertificateId, Condition, EventData, HostName, Mode, Policy, PolicyVersionId, Timestamp,
     event::{
         CertificateIssued, ConditionChanged, DomainRemoved, DriftFound, EventDomain, PolicyPublished, RenewalFailed,
     },
@@ -112,7 +112,7 @@ impl LeaseTx {
             let data = ConditionChanged {
                 domain: self.event_domain()?,
                 condition: condition.kind,
-                status_before: self.at().status(&changing.before)?,
+                status_before: self.at().status("status", &changing.before)?,
                 status: condition.status,
                 reason: condition.reason.clone(),
                 message: condition.message.clone(),
@@ -147,12 +147,4 @@ fn uncovered(policy: &Policy, seen: &MxSeen) -> Vec<HostName> {
         seen.hosts.iter().map(|seen| seen.host.clone()).filter(|host| !policy.covers(host)).collect();
     hosts.sort();
     hosts
-}
-
-impl crate::stored::At {
-    fn status(self, word: &str) -> Result<Status, StoreError> {
-        let known =
-            [Status::True, Status::False, Status::Unknown].into_iter().find(|known| status_word(*known) == word);
-        known.ok_or_else(|| self.unreadable("status", format!("unknown word {word:?}")))
-    }
 }

@@ -29,10 +29,10 @@ pub(super) struct Attempter {
 }
 
 /// What came of an attempt.
-enum Result {
+enum Seen {
     Answer(Posted),
     /// There was no answer; the text is for the webhook's owner.
-    None(String),
+    Nothing(String),
 }
 
 impl Attempter {
@@ -40,9 +40,9 @@ impl Attempter {
     pub(super) async fn run(&self) {
         let claimed_until = self.deps.clock.now() + self.config.lease;
         let started = Instant::now();
-        let result = self.attempt().await;
+        let seen = self.attempt().await;
         metrics::histogram!("mtasts_webhook_attempt_seconds").record(started.elapsed().as_secs_f64());
-        let (attempt, outcome) = self.judge(&result);
+        let (attempt, outcome) = self.judge(&seen);
         let word = match &outcome {
             AttemptOutcome::Delivered => "delivered",
             AttemptOutcome::Retry(_) => "retry",
@@ -72,17 +72,17 @@ impl Attempter {
         }
     }
 
-    async fn attempt(&self) -> Result {
+    async fn attempt(&self) -> Seen {
         let delivery = &self.delivery;
         let url = match WebhookUrl::parse(&delivery.url, self.config.allow_http) {
             Ok(url) => url,
-            Err(error) => return Result::None(format!("The URL {error}")),
+            Err(error) => return Seen::Nothing(format!("The URL {error}")),
         };
         let secrets = match self.secrets() {
             Ok(secrets) => secrets,
             Err(error) => {
                 tracing::error!(webhook = %delivery.webhook, error = &error as &dyn std::error::Error, "no secret to sign with");
-                return Result::None("This service cannot open the webhook's secret: rotate it".to_owned());
+                return Seen::Nothing("This service cannot open the webhook's secret: rotate it".to_owned());
             }
         };
         let payload = Payload {
@@ -93,7 +93,7 @@ impl Attempter {
         };
         let body = match serde_json::to_vec(&payload) {
             Ok(body) => body,
-            Err(error) => return Result::None(format!("The event cannot be written: {error}")),
+            Err(error) => return Seen::Nothing(format!("The event cannot be written: {error}")),
         };
         let (id, time) = (delivery.event.to_string(), self.deps.clock.now().timestamp());
         let signature = signatures(secrets.iter().map(|secret| secret.as_slice()), &id, time, &body);
@@ -112,27 +112,29 @@ impl Attempter {
             target: &target,
         };
         match self.deps.poster.post(target, &headers, body, self.config.deadline).await {
-            Ok(posted) => Result::Answer(posted),
-            Err(error) => Result::None(causes(&error)),
+            Ok(posted) => Seen::Answer(posted),
+            Err(error) => Seen::Nothing(causes(&error)),
         }
     }
 
     /// The current one first.
-    fn secrets(&self) -> std::result::Result<Vec<Zeroizing<Vec<u8>>>, SecretError> {
+    fn secrets(&self) -> Result<Vec<Zeroizing<Vec<u8>>>, SecretError> {
         let DueDelivery { tenant, webhook, sealed, former_sealed, .. } = &self.delivery;
         let open = |sealed: &Vec<u8>| secret::open(&self.deps.key_ring, (*tenant, *webhook), sealed);
         std::iter::once(sealed).chain(former_sealed).map(open).collect()
     }
 
-    fn judge(&self, result: &Result) -> (Attempt, AttemptOutcome) {
-        let (attempt, retry_after) = match result {
-            Result::Answer(Posted { status, retry_after, excerpt }) => {
+    fn judge(&self, seen: &Seen) -> (Attempt, AttemptOutcome) {
+        let (attempt, retry_after) = match seen {
+            Seen::Answer(Posted { status, retry_after, excerpt }) => {
                 let taken = (200..300).contains(status);
                 let problem = (!taken).then(|| format!("It answered {status}"));
                 let excerpt = Some(plain(excerpt)).filter(|text| !text.is_empty());
                 (Attempt { status: Some(*status), excerpt, problem }, retry_after.as_deref())
             }
-            Result::None(problem) => (Attempt { problem: Some(plain(problem.as_bytes())), ..Attempt::default() }, None),
+            Seen::Nothing(problem) => {
+                (Attempt { problem: Some(plain(problem.as_bytes())), ..Attempt::default() }, None)
+            }
         };
         let Some(problem) = &attempt.problem else { return (attempt, AttemptOutcome::Delivered) };
         if attempt.status == Some(GONE) {

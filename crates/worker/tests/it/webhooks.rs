@@ -280,6 +280,36 @@ async fn no_redirect_is_followed_and_no_other_name_is_trusted() {
 }
 
 #[tokio::test]
+async fn the_status_decides_even_if_the_body_never_ends_and_no_status_in_time_is_a_failure() {
+    let setup = Setup::new().await;
+    let (receiver, webhook) = setup.receiver().await;
+    receiver.replies(Reply::Endless(200));
+    let _worker = setup.start_with(WebhookConfig { deadline: Duration::from_secs(3), ..config() });
+    let delivered = setup.delivered(&setup.test(webhook).await).await;
+    assert_eq!(delivered.response_excerpt.as_deref(), Some("beginning"));
+    receiver.replies(Reply::Silence);
+    let tried = setup.tried(&setup.test(webhook).await, 1).await;
+    assert_eq!((tried.response_status, tried.problem.as_deref()), (None, Some("There was no answer within 3 s")));
+}
+
+#[tokio::test]
+async fn without_tls_nothing_is_posted_unless_the_operator_says_so() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start_plain().await;
+    let webhook = setup.webhook(&format!("http://{HOST}:{}/", receiver.port), None).await;
+    let worker = setup.start();
+    let delivery = setup.test(webhook).await;
+    let tried = setup.tried(&delivery, 1).await;
+    assert_eq!(tried.problem.as_deref(), Some("The URL must begin with `https://`"));
+    assert!(receiver.received().is_empty());
+    worker.stop().await;
+    let _worker = setup.start_with(WebhookConfig { allow_http: true, ..config() });
+    setup.clock.set(tried.next_attempt_at.unwrap());
+    setup.delivered(&delivery).await;
+    assert!(receiver.received()[0].is_signed_with(&SECRET));
+}
+
+#[tokio::test]
 async fn a_worker_that_is_told_to_stop_ends_what_is_under_way_and_no_more() {
     let setup = Setup::new().await;
     let (receiver, webhook) = setup.receiver().await;

@@ -10,8 +10,8 @@ use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -87,6 +87,8 @@ pub(super) enum Reply {
     Status(u16),
     /// With further header lines and a body.
     Full(u16, &'static str, String),
+    /// The head of an answer whose body never ends.
+    Endless(u16),
     /// Nothing is ever said.
     Silence,
 }
@@ -100,16 +102,31 @@ pub(super) struct Receiver {
 impl Receiver {
     /// For this name.
     pub(super) async fn start(pki: &Pki, name: &str) -> Self {
+        Self::listen(Some(pki.acceptor(name))).await
+    }
+
+    /// Without TLS.
+    pub(super) async fn start_plain() -> Self {
+        Self::listen(None).await
+    }
+
+    async fn listen(acceptor: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (acceptor, reply) = (pki.acceptor(name), Arc::new(Mutex::new(Reply::Status(204))));
+        let reply = Arc::new(Mutex::new(Reply::Status(204)));
         let received = Arc::new(Mutex::new(Vec::new()));
         let (replies, log) = (Arc::clone(&reply), Arc::clone(&received));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, replies, log) = (acceptor.clone(), Arc::clone(&replies), Arc::clone(&log));
                 tokio::spawn(async move {
-                    let _ = serve(stream, acceptor, &replies, &log).await;
+                    let _ = match acceptor {
+                        Some(acceptor) => match acceptor.accept(stream).await {
+                            Ok(stream) => serve(stream, &replies, &log).await,
+                            Err(error) => Err(error),
+                        },
+                        None => serve(stream, &replies, &log).await,
+                    };
                 });
             }
         });
@@ -126,12 +143,10 @@ impl Receiver {
 }
 
 async fn serve(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     reply: &Mutex<Reply>,
     log: &Mutex<Vec<Received>>,
 ) -> std::io::Result<()> {
-    let mut stream = acceptor.accept(stream).await?;
     let mut octets = Vec::new();
     let request = loop {
         let mut chunk = [0; 4096];
@@ -149,6 +164,12 @@ async fn serve(
     let (status, headers, body) = match reply {
         Reply::Status(status) => (status, "", String::new()),
         Reply::Full(status, headers, body) => (status, headers, body),
+        Reply::Endless(status) => {
+            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: 1000000\r\n\r\nbeginning");
+            stream.write_all(head.as_bytes()).await?;
+            stream.flush().await?;
+            std::future::pending().await
+        }
         Reply::Silence => std::future::pending().await,
     };
     let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\n\r\n", body.len());

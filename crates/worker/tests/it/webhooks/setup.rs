@@ -58,7 +58,7 @@ impl Setup {
         let id = WebhookId::draw(self.clock.now(), &SystemEntropy);
         let new = NewWebhook {
             id,
-            url: WebhookUrl::parse(url, false).unwrap(),
+            url: WebhookUrl::parse(url, true).unwrap(),
             description: String::new(),
             event_types,
             enabled: true,
