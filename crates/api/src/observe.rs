@@ -340,6 +340,7 @@ mod tests {
             operator_hash: [0; 32],
             customer_dns: None,
             domain_connect: None,
+            oidc: None,
             limits: None,
             places: crate::customer_dns::Places::new(1, 1),
         });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mtasts_model::{Clock, Entropy, Timestamp};
+use mtasts_oidc::Verifier;
 use mtasts_store::Store;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -28,6 +29,8 @@ pub(crate) struct State {
     pub(crate) customer_dns: Option<Arc<dyn CustomerDns>>,
     /// None where the installation does not offer it.
     pub(crate) domain_connect: Option<DomainConnect>,
+    /// None where no issuer of tokens is configured.
+    pub(crate) oidc: Option<Arc<Verifier>>,
     /// None where calls are not limited.
     pub(crate) limits: Option<Limits>,
     /// For requests that call customers' DNS.
