@@ -18,6 +18,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// In octets. Keycloak's metadata have 6 KiB, and a set of ten keys with their certificates 25.
 const MAX_METADATA: usize = 64 << 10;
 const MAX_KEYS: usize = 256 << 10;
+/// In characters.
+const MAX_SHOWN: usize = 200;
 
 /// Why nothing can be fetched at all.
 #[derive(Debug, thiserror::Error)]
@@ -96,10 +98,10 @@ impl Web {
         let url = self.issuer.metadata();
         let metadata: Metadata = read(&url, &self.get(&url, MAX_METADATA).await?)?;
         if metadata.issuer != self.issuer.as_str() {
-            return Err(FetchError::OtherIssuer { found: metadata.issuer });
+            return Err(FetchError::OtherIssuer { found: shown(&metadata.issuer) });
         }
         let place = metadata.jwks_uri.parse().ok().filter(is_safe);
-        let place: Url = place.ok_or(FetchError::UnsafeKeys { found: metadata.jwks_uri })?;
+        let place: Url = place.ok_or_else(|| FetchError::UnsafeKeys { found: shown(&metadata.jwks_uri) })?;
         let body = self.get(place.as_str(), MAX_KEYS).await?;
         let keys = KeySet::read(read(place.as_str(), &body)?);
         if keys.is_empty() { Err(FetchError::NoKeys) } else { Ok(keys) }
@@ -122,6 +124,11 @@ impl Web {
         }
         Ok(body)
     }
+}
+
+/// As much of what an issuer said as a log should have.
+fn shown(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).collect()
 }
 
 fn read<'a, T: Deserialize<'a>>(url: &str, body: &'a [u8]) -> Result<T, FetchError> {

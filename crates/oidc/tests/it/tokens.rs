@@ -1,5 +1,6 @@
 //! Which tokens are believed, and what they say.
 
+use chrono::TimeDelta;
 use mtasts_model::Role;
 use mtasts_oidc::{Refused, Verifier};
 use mtasts_testkit::SigningKey;
@@ -108,6 +109,9 @@ async fn no_signature_that_anybody_could_make_is_believed() {
     }
     let without_id = json!({"alg": "RS256"});
     assert!(desk.verify(&desk.key.token_with(&without_id, &claims)).await.is_ok(), "the one key that there is");
+    desk.clock.advance(TimeDelta::seconds(5));
+    let claims = desk.claims(&json!({}));
+    refused(desk.key.token_with(&json!({"alg": "HS256", "kid": "k9"}), &claims), "a secret under an unknown id").await;
     assert_eq!(desk.issuer.asked(), 1, "nothing of this makes the issuer be asked again");
 }
 
