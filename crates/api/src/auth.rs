@@ -3,8 +3,12 @@
 
 pub(crate) mod access;
 mod acting;
+mod user;
 
-use std::future::{Ready, ready};
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+};
 
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
@@ -18,6 +22,7 @@ use mtasts_model::{ApiKeyId, Scopes, TenantId, Timestamp};
 use mtasts_store::{Actor, TenantTx};
 use secrecy::SecretString;
 
+use self::user::{Lacking, User};
 use crate::{
     limits::Found,
     observe::{RequestId, Subject},
@@ -33,16 +38,35 @@ enum Caller {
     Unknown { given: bool },
     /// The operator token.
     Operator { credential: SecretString },
-    /// A tenant's API key.
+    /// A tenant's API key, or a token of an identity provider for a tenant.
     Tenant(TenantCaller),
+    /// A token of an identity provider for no tenant or role that is known.
+    NotAdmitted { user: Arc<User>, lacking: Lacking },
 }
 
-/// What an API key says.
+/// Who holds a tenant's credential.
+#[derive(Clone)]
+enum Who {
+    Key(ApiKeyId),
+    User(Arc<User>),
+}
+
+impl Who {
+    /// For the audit log.
+    fn actor(&self, home: TenantId) -> Actor {
+        match self {
+            Self::Key(id) => Actor::api_key(*id, home),
+            Self::User(user) => user.actor(home),
+        }
+    }
+}
+
+/// What a tenant's credential says.
 #[derive(Clone)]
 struct TenantCaller {
-    /// The key's tenant.
+    /// The credential's tenant.
     home: TenantId,
-    key_id: ApiKeyId,
+    who: Who,
     scopes: Scopes,
     /// The tenant within which the call acts; None: the one that it names is not there, or not within its reach.
     acts_for: Option<TenantId>,
@@ -74,7 +98,11 @@ async fn caller_within_limits(request: &ServiceRequest) -> Result<Caller, Proble
     let caller = caller(request).await;
     if let Some(attempt) = attempt {
         let found = match &caller {
-            Ok(Caller::Tenant(caller)) => Found::Key(caller.home, caller.key_id),
+            Ok(Caller::Tenant(TenantCaller { home, who: Who::Key(id), .. })) => Found::Key(*home, *id),
+            Ok(Caller::Tenant(TenantCaller { home, who: Who::User(user), .. })) => {
+                Found::User(Some(*home), user.hash())
+            }
+            Ok(Caller::NotAdmitted { user, .. }) => Found::User(None, user.hash()),
             Ok(Caller::Operator { .. }) => Found::Operator,
             Ok(Caller::Unknown { .. }) => Found::Invalid,
             Err(_) => Found::Unclear,
@@ -101,13 +129,15 @@ async fn caller(request: &ServiceRequest) -> Result<Caller, Problem> {
     if state.is_operator(token) {
         return Ok(Caller::Operator { credential: token.into() });
     }
-    let Some(secret) = ApiKeySecret::parse(token) else { return Ok(unknown) };
-    // What is wrong with the header is told to whoever turns out to have a valid key, by [`TenantScope`].
+    // What is wrong with the header is told to whoever turns out to have a valid credential, by [`TenantScope`].
     let target = acting::target(request.headers()).unwrap_or(None);
+    let Some(secret) = ApiKeySecret::parse(token) else {
+        return Ok(user::caller(&state, token, target).await?.unwrap_or(unknown));
+    };
     Ok(match state.store.authenticate(&secret.hash(), target, state.now()).await? {
         Some(key) => Caller::Tenant(TenantCaller {
             home: key.tenant_id,
-            key_id: key.key_id,
+            who: Who::Key(key.key_id),
             scopes: key.scopes,
             acts_for: key.acts_for,
             credential: token.into(),
@@ -124,15 +154,15 @@ pub(crate) struct Operator {
     source: Option<std::net::IpAddr>,
 }
 
-/// A call by a tenant, with a key that has the operation's scope, and the only way to its data.
+/// A call by a tenant, with a credential that has the operation's scope, and the only way to its data.
 pub(crate) struct TenantScope {
     state: Data<State>,
     request_id: RequestId,
     /// Within which the call acts.
     tenant_id: TenantId,
-    /// The key's own.
+    /// The credential's own.
     home: TenantId,
-    key_id: ApiKeyId,
+    who: Who,
     scopes: Scopes,
     credential: SecretString,
     source: Option<std::net::IpAddr>,
@@ -169,24 +199,24 @@ impl TenantScope {
         &self.state
     }
 
-    /// The tenant within which the call acts: the key's own, or the one beneath it that `X-Tenant` names.
+    /// The tenant within which the call acts: the credential's own, or the one beneath it that `X-Tenant` names.
     pub(crate) fn tenant_id(&self) -> TenantId {
         self.tenant_id
     }
 
-    /// The key's own tenant: what a call takes of shared means counts for it.
+    /// The credential's own tenant: what a call takes of shared means counts for it.
     pub(crate) fn home(&self) -> TenantId {
         self.home
     }
 
-    /// What the key may do.
+    /// What the credential may do.
     pub(crate) fn scopes(&self) -> Scopes {
         self.scopes
     }
 
     /// For the audit log.
     pub(crate) fn actor(&self) -> Actor {
-        let actor = Actor::api_key(self.key_id, self.home);
+        let actor = self.who.actor(self.home);
         actor.by_request(self.source, Some(self.request_id.as_str().to_owned()))
     }
 
@@ -229,7 +259,7 @@ impl TenantScope {
             request_id: RequestId::of(request),
             tenant_id,
             home: caller.home,
-            key_id: caller.key_id,
+            who: caller.who.clone(),
             scopes: caller.scopes,
             credential: caller.credential.clone(),
             source: request.peer_addr().map(|address| address.ip()),
@@ -251,8 +281,9 @@ impl FromRequest for Operator {
             }),
             Some(Caller::Tenant(_)) => Err(Problem::new(
                 ProblemKind::WrongCredential,
-                "This route takes the operator token, not a tenant's API key",
+                "This route takes the operator token, not a tenant's credential",
             )),
+            Some(Caller::NotAdmitted { lacking, .. }) => Err(lacking.problem()),
             other => Err(unauthenticated(other)),
         })
     }
@@ -267,8 +298,9 @@ impl FromRequest for TenantScope {
             Some(Caller::Tenant(caller)) => Self::of(request, caller),
             Some(Caller::Operator { .. }) => Err(Problem::new(
                 ProblemKind::WrongCredential,
-                "This route takes a tenant's API key, not the operator token",
+                "This route takes a tenant's credential, not the operator token",
             )),
+            Some(Caller::NotAdmitted { lacking, .. }) => Err(lacking.problem()),
             other => Err(unauthenticated(other)),
         })
     }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use actix_web::{dev::ServiceRequest, http::header};
+use data_encoding::HEXLOWER;
 use mtasts_model::{ApiKeyId, TenantId};
 use mtasts_store::{LimitBucket, Quota, SharedLimits, Taken};
 use sha2::{Digest, Sha256};
@@ -46,9 +47,9 @@ const LOOKUP: Duration = Duration::from_secs(1);
 /// How many calls are possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitSettings {
-    /// With one API key.
+    /// With one API key, or by one user of an identity provider.
     pub key: Quota,
-    /// With all keys of one tenant together.
+    /// With all keys and by all users of one tenant together.
     pub tenant: Quota,
     /// With the operator token.
     pub operator: Quota,
@@ -83,6 +84,9 @@ impl Default for LimitSettings {
 pub(crate) enum Found {
     /// It is an API key.
     Key(TenantId, ApiKeyId),
+    /// It is a token of an identity provider, for this tenant; None: for none that is known. Whose it is, as
+    /// [`crate::auth`] hashes it.
+    User(Option<TenantId>, [u8; 32]),
     /// It is the operator token.
     Operator,
     /// It is not valid.
@@ -193,15 +197,23 @@ impl Attempt<'_> {
                 let bucket = LimitBucket { name: "{operator}".to_owned(), quota: self.limits.settings.operator };
                 self.called(&["operator"], &[bucket]).await
             }
-            Found::Key(tenant_id, key_id) => {
-                let LimitSettings { key, tenant, .. } = self.limits.settings;
-                let buckets = [
-                    LimitBucket { name: format!("{{{tenant_id}}}:{key_id}"), quota: key },
-                    LimitBucket { name: format!("{{{tenant_id}}}"), quota: tenant },
-                ];
-                self.called(&["key", "tenant"], &buckets).await
+            Found::Key(tenant_id, key_id) => self.called_by("key", &key_id.to_string(), tenant_id).await,
+            Found::User(Some(tenant_id), user) => self.called_by("user", &HEXLOWER.encode(&user), tenant_id).await,
+            Found::User(None, user) => {
+                let bucket = LimitBucket { name: HEXLOWER.encode(&user), quota: self.limits.settings.key };
+                self.called(&["user"], &[bucket]).await
             }
         }
+    }
+
+    /// A call by one of a tenant's callers. Both buckets are in one slot of a Redis cluster.
+    async fn called_by(&self, policy: &'static str, caller: &str, tenant_id: TenantId) -> Result<(), Problem> {
+        let LimitSettings { key, tenant, .. } = self.limits.settings;
+        let buckets = [
+            LimitBucket { name: format!("{{{tenant_id}}}:{caller}"), quota: key },
+            LimitBucket { name: format!("{{{tenant_id}}}"), quota: tenant },
+        ];
+        self.called(&[policy, "tenant"], &buckets).await
     }
 
     async fn called(&self, policies: &[&'static str], buckets: &[LimitBucket]) -> Result<(), Problem> {
@@ -266,7 +278,8 @@ fn too_many(standings: &[Standing]) -> Problem {
     metrics::counter!("mtasts_api_rate_limited_total", "policy" => policy).increment(1);
     let whose = match policy {
         "key" => "calls with this API key",
-        "tenant" => "calls with the API keys of this tenant",
+        "user" => "calls by this user",
+        "tenant" => "calls with the credentials of this tenant",
         "operator" => "calls with the operator token",
         _ => "calls with invalid credentials from this address",
     };

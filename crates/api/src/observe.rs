@@ -341,6 +341,7 @@ mod tests {
             customer_dns: None,
             domain_connect: None,
             webhooks: None,
+            oidc: None,
             limits: None,
             places: crate::customer_dns::Places::new(1, 1),
         });

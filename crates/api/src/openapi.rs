@@ -56,7 +56,10 @@ pub(crate) fn base() -> Document {
     components.add_security_scheme("operator_token", bearer("The operator's token, from the configuration."));
     components.add_security_scheme(
         "api_key",
-        bearer("A tenant's API key: `mts_live_…`. It needs the scope that the operation names."),
+        bearer(
+            "A tenant's API key, `mts_live_…`, or a token of an identity provider that this service trusts. It needs the \
+             scope that the operation names; those of a token are those of its role.",
+        ),
     );
     base
 }

@@ -16,6 +16,7 @@ use actix_web::{
     web,
 };
 use mtasts_model::{Clock, Entropy};
+use mtasts_oidc::Verifier;
 use mtasts_store::{SharedLimits, Store};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
@@ -95,7 +96,7 @@ impl Api {
         let routes = Routes::of(&openapi());
         let places = Places::new(config.customer_dns_calls, config.customer_dns_calls_per_tenant);
         let limits = config.limits.clone().map(Limits::new);
-        let (customer_dns, domain_connect) = (None, None);
+        let (customer_dns, domain_connect, oidc) = (None, None, None);
         let state = State {
             config,
             store,
@@ -106,6 +107,7 @@ impl Api {
             customer_dns,
             domain_connect,
             webhooks: None,
+            oidc,
             limits,
             places,
         };
@@ -139,6 +141,13 @@ impl ApiServer {
     #[must_use]
     pub fn with_webhooks(mut self, webhooks: WebhookSettings) -> Self {
         self.state.webhooks = Some(webhooks);
+        self
+    }
+
+    /// Takes tokens of these issuers beside API keys.
+    #[must_use]
+    pub fn with_oidc(mut self, verifier: Arc<Verifier>) -> Self {
+        self.state.oidc = Some(verifier);
         self
     }
 

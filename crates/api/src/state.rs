@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mtasts_model::{Clock, Entropy, Timestamp};
+use mtasts_oidc::Verifier;
 use mtasts_store::Store;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -31,6 +32,8 @@ pub(crate) struct State {
     pub(crate) domain_connect: Option<DomainConnect>,
     /// None where the installation has none.
     pub(crate) webhooks: Option<WebhookSettings>,
+    /// None where no issuer of tokens is configured.
+    pub(crate) oidc: Option<Arc<Verifier>>,
     /// None where calls are not limited.
     pub(crate) limits: Option<Limits>,
     /// For requests that call customers' DNS.

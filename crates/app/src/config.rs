@@ -6,6 +6,7 @@ mod data_dir;
 mod issuer;
 mod limits;
 mod nameserver;
+mod oidc;
 mod sections;
 mod serving;
 mod webhooks;
@@ -21,7 +22,7 @@ use ::config::{Environment, File, FileFormat};
 use serde::Deserialize;
 
 pub(crate) use self::nameserver::{DnssecKeyKind, sealed_dnssec_key};
-use self::zones::ZoneHosting;
+pub(crate) use self::oidc::verifier as oidc_verifier;
 pub(crate) use self::{
     customers::{CustomerDnsSection, DomainConnectSection},
     data_dir::{key_ring, operator_token},
@@ -33,6 +34,7 @@ pub(crate) use self::{
     },
     webhooks::WebhooksSection,
 };
+use self::{oidc::OidcIssuer, zones::ZoneHosting};
 use crate::startup::StartupError;
 
 /// Everything that an operator may set. Every key has a default.
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) secrets: SecretsConfig,
     pub(crate) api: ApiSection,
     pub(crate) limits: LimitsSection,
+    /// By the operator's name for it.
+    pub(crate) oidc: BTreeMap<String, OidcIssuer>,
     pub(crate) customer_dns: CustomerDnsSection,
     pub(crate) domain_connect: DomainConnectSection,
     pub(crate) admin: AdminConfig,
@@ -76,6 +80,7 @@ impl Default for Config {
             secrets: SecretsConfig::default(),
             api: ApiSection::default(),
             limits: LimitsSection::default(),
+            oidc: BTreeMap::new(),
             customer_dns: CustomerDnsSection::default(),
             domain_connect: DomainConnectSection::default(),
             admin: AdminConfig::default(),
@@ -162,7 +167,10 @@ fn list_key(variable: &str) -> Option<String> {
     let key = key.strip_prefix("mtasts.")?;
     // `zones.<id>.authoritative`, whatever the id.
     let of_a_zone = key.strip_prefix("zones.").is_some_and(|key| key.ends_with(".authoritative"));
-    (of_a_zone || LISTS.contains(&key)).then(|| key.to_owned())
+    // `oidc.<name>.owner` and the other roles.
+    let of_a_role = key.strip_prefix("oidc.").and_then(|key| key.split_once('.'));
+    let of_a_role = of_a_role.is_some_and(|(_, role)| role.parse::<mtasts_model::Role>().is_ok());
+    (of_a_zone || of_a_role || LISTS.contains(&key)).then(|| key.to_owned())
 }
 
 impl Config {
@@ -207,6 +215,7 @@ impl Config {
         self.issuer.check()?;
         self.api.public_url()?;
         self.limits.settings()?;
+        oidc::configs(&self.oidc)?;
         self.customer_dns.cloudflare_api()?;
         self.domain_connect.identity(self.service.zone()?.as_str())?;
         if let Err(error) = crate::logging::filter(&self.log.level) {
@@ -256,6 +265,8 @@ mod tests {
             ("MTASTS__ZONES__MAIN__PROVIDER", "rfc2136"),
             ("MTASTS__ZONES__MAIN__AUTHORITATIVE", "192.0.2.1:53,192.0.2.2:53"),
             ("MTASTS__ZONES__MAIN__SECRET", "0012"),
+            ("MTASTS__OIDC__MAIN__AUDIENCE", "0012"),
+            ("MTASTS__OIDC__MAIN__ADMIN", "Lead,Boss"),
         ];
         let variables = variables.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let config = Config::read(Some(&path), Some(variables)).unwrap();
@@ -265,6 +276,8 @@ mod tests {
         assert_eq!(config.database.max_connections, 3);
         assert!(config.edge.send_tickets);
         assert_eq!(config.zones["main"].authoritative.len(), 2);
+        assert_eq!(config.oidc["main"].audience, "0012");
+        assert_eq!(config.oidc["main"].admin, ["Lead", "Boss"]);
         assert_eq!(config.issuer.eab_key_id.as_deref(), Some("0012"), "digits stay as they were written");
     }
 
@@ -307,6 +320,7 @@ mod tests {
             ("[[nameserver.transfers]]\nname = \"ns2\"\n", "nameserver.transfers"),
             ("[nameserver]\nrate_limit_exempt = [\"x\"]\n", "nameserver.rate_limit_exempt"),
             ("[edge]\nproxy_protocol_from = [\"x\"]\n", "edge.proxy_protocol_from"),
+            ("[oidc.main]\nissuer = \"https://id.example\"\n", "oidc.<name>.audience"),
         ] {
             let error = from_text(text).unwrap().verify().unwrap_err();
             assert!(crate::startup::causes(&error).contains(key), "{key}: {error:?}");
@@ -323,17 +337,22 @@ mod tests {
             match depth {
                 4 if line.ends_with(" {") => key.clone_into(&mut section),
                 // Tables by the operator's names: their keys come below.
-                4 if key == "zones" => {}
+                4 if matches!(key, "zones" | "oidc") => {}
                 4 => keys.push(key.to_owned()),
                 8 => keys.push(format!("{section}.{key}")),
                 _ => {}
             }
         }
-        for line in format!("{:#?}", ZoneHosting::default()).lines().filter(|line| line.starts_with("    ")) {
-            if let Some((key, _)) = line.trim_start().split_once(": ")
-                && !line.starts_with("     ")
-            {
-                keys.push(format!("zones.<id>.{key}"));
+        for (table, defaults) in [
+            ("zones.<id>", format!("{:#?}", ZoneHosting::default())),
+            ("oidc.<name>", format!("{:#?}", OidcIssuer::default())),
+        ] {
+            for line in defaults.lines().filter(|line| line.starts_with("    ")) {
+                if let Some((key, _)) = line.trim_start().split_once(": ")
+                    && !line.starts_with("     ")
+                {
+                    keys.push(format!("{table}.{key}"));
+                }
             }
         }
         keys

@@ -29,6 +29,8 @@ pub(crate) enum StartupError {
     Acme(#[from] mtasts_certs::AcmeConfigError),
     #[error("the local CA cannot be used")]
     LocalCa(#[from] mtasts_certs::LocalCaError),
+    #[error("no identity provider can be asked")]
+    Oidc(#[from] mtasts_oidc::SetupError),
     #[error("metrics cannot be collected")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
     #[error("the admin port {address} cannot be opened")]

@@ -15,6 +15,7 @@ pub mod name;
 pub mod policy;
 pub mod policy_id;
 pub mod record;
+pub mod role;
 pub mod scope;
 
 pub use causes::causes;
@@ -32,4 +33,5 @@ pub use name::{HostName, MailDomain, NameRules};
 pub use policy::{MaxAge, Mode, Policy};
 pub use policy_id::PolicyId;
 pub use record::{ReportUri, StsRecord, TlsRptRecord};
+pub use role::{Role, RoleError};
 pub use scope::{Scope, Scopes};

@@ -129,6 +129,12 @@ impl Scopes {
         Scope::ALL.into_iter().filter(move |scope| self.contains(*scope))
     }
 
+    /// These and this one.
+    #[must_use]
+    pub fn with(self, scope: Scope) -> Self {
+        Self(self.0 | scope.bit())
+    }
+
     /// Those that are among `others` too. None: there are none.
     pub fn within(self, others: Self) -> Option<Self> {
         let common = self.0 & others.0;

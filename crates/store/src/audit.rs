@@ -25,7 +25,7 @@ use crate::{StoreError, sql};
 const HASH_LENGTH: usize = 32;
 
 /// Who acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ActorKind {
     /// Whoever holds the operator's token.
     Operator,
@@ -34,6 +34,15 @@ pub enum ActorKind {
         /// The key.
         id: ApiKeyId,
         /// The key's tenant: the one in which it acts, or a provider above.
+        home: TenantId,
+    },
+    /// A person or program that came with a token of an identity provider.
+    User {
+        /// The token's `iss`: a URL without a fragment.
+        issuer: String,
+        /// Its `sub`.
+        subject: String,
+        /// Its tenant: the one in which it acts, or a provider above.
         home: TenantId,
     },
     /// The service itself.
@@ -62,6 +71,11 @@ impl Actor {
         Self { kind: ActorKind::ApiKey { id, home }, source: None, request_id: None }
     }
 
+    /// The holder of an identity provider's token for this tenant.
+    pub fn user(issuer: String, subject: String, home: TenantId) -> Self {
+        Self { kind: ActorKind::User { issuer, subject, home }, source: None, request_id: None }
+    }
+
     /// The service itself.
     pub fn worker() -> Self {
         Self { kind: ActorKind::Worker, source: None, request_id: None }
@@ -75,13 +89,15 @@ impl Actor {
         self
     }
 
-    /// The word for it in what is kept of this tenant: `operator`, `key_…`, `key_… of ten_…` for the key of a provider
-    /// above, or `worker`.
+    /// The word for it in what is kept of this tenant: `operator`, `worker`, `key_…` or `oidc:<issuer>#<subject>`; of a
+    /// provider above: `key_… of ten_…` or `oidc of ten_…:<issuer>#<subject>`.
     pub fn word(&self, tenant: TenantId) -> String {
-        match self.kind {
+        match &self.kind {
             ActorKind::Operator => "operator".to_owned(),
-            ActorKind::ApiKey { id, home } if home == tenant => id.to_string(),
+            ActorKind::ApiKey { id, home } if *home == tenant => id.to_string(),
             ActorKind::ApiKey { id, home } => format!("{id} of {home}"),
+            ActorKind::User { issuer, subject, home } if *home == tenant => format!("oidc:{issuer}#{subject}"),
+            ActorKind::User { issuer, subject, home } => format!("oidc of {home}:{issuer}#{subject}"),
             ActorKind::Worker => "worker".to_owned(),
         }
     }
@@ -94,7 +110,7 @@ pub struct AuditEvent {
     pub id: AuditEventId,
     /// When.
     pub at: Timestamp,
-    /// `operator`, `key_…`, `key_… of ten_…` or `worker`.
+    /// As [`Actor::word`] gives it.
     pub actor: String,
     /// From which address.
     pub source: Option<String>,

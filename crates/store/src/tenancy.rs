@@ -163,6 +163,24 @@ impl Store {
         Ok(Some(AuthenticatedKey { tenant_id, key_id: key.id, scopes: key.scopes, acts_for }))
     }
 
+    /// Within which tenant somebody acts who has these scopes in `home`, and asks for `target`: `Some(None)` where that is
+    /// out of reach. None when there is no tenant `home`.
+    pub async fn admit(
+        &self,
+        home: TenantId,
+        scopes: Scopes,
+        target: Option<TenantId>,
+    ) -> Result<Option<Option<TenantId>>, StoreError> {
+        let tx = self.begin().await?;
+        let set = "SELECT set_config('role', 'mtasts_api', true), set_config('app.tenant', $1, true)";
+        sql::execute(&tx, set, vec![home.as_uuid().to_string().into()]).await?;
+        let look = "SELECT 1 AS there FROM tenants WHERE id = $1";
+        let there = sql::row(&tx, look, vec![home.as_uuid().into()]).await?.is_some();
+        let acts_for = if there { Some(reach(&tx, home, scopes, target).await?) } else { None };
+        tx.commit().await?;
+        Ok(acts_for)
+    }
+
     /// A transaction that sees and makes tenants, and sees nothing of what they own.
     async fn operator_tx(&self) -> Result<DatabaseTransaction, StoreError> {
         let tx = self.begin().await?;

@@ -67,7 +67,7 @@ pub struct PolicyVersion {
     pub reason: VersionReason,
     /// Why the checks for `enforce` were overridden.
     pub forced: Option<String>,
-    /// `operator`, `key_…` or `worker`.
+    /// As [`crate::Actor::word`] gives it.
     pub created_by: String,
     /// When it was made.
     pub created_at: Timestamp,

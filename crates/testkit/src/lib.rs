@@ -8,6 +8,7 @@
 mod bind;
 mod cloudflare;
 mod database;
+mod issuer;
 mod knot;
 mod pebble;
 mod ports;
@@ -20,6 +21,7 @@ mod wait;
 pub use bind::Bind;
 pub use cloudflare::{Calls, CloudflareRecord, FakeCloudflare, Fault, SeenRequest};
 pub use database::TestDatabase;
+pub use issuer::{IssuerMood, SigningKey, TestIssuer};
 pub use knot::Knot;
 pub use pebble::{Pebble, PebbleOptions};
 pub use ports::free_port;

@@ -21,7 +21,7 @@ const API_KEY: &str = "api_key";
 enum Access {
     /// The operator token.
     Operator,
-    /// Any key of the tenant: nothing but what belongs to the key itself is shown.
+    /// Any credential of the tenant: nothing but what belongs to the credential itself is shown.
     AnyKey,
     /// A key with this scope.
     Key(Scope),
@@ -95,7 +95,7 @@ pub(super) fn allow(method: &Method, path: &str, held: Scopes) -> Result<(), Pro
         Some(Key(scope)) if held.contains(scope) => Ok(()),
         Some(Key(scope)) => Err(missing(
             Scopes::from(scope),
-            format!("This operation needs the scope `{scope}`, which your key does not have"),
+            format!("This operation needs the scope `{scope}`, which your credential does not have"),
         )),
         Some(Operator) | None => Err(Problem::internal("the operation is not in the table of scopes")),
     }

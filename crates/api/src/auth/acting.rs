@@ -36,7 +36,7 @@ pub(super) fn document(operation: &mut Operation) {
         .name(NAME)
         .parameter_in(ParameterIn::Header)
         .description(Some(
-            "Act within this tenant: your own, or one beneath it if your key has the scope `customers:act`. Any other \
+            "Act within this tenant: your own, or one beneath it if your credential has the scope `customers:act`. Any other \
              answers 404, whether it exists or not.",
         ))
         .schema(Some(schema))

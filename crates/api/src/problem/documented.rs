@@ -22,9 +22,11 @@ pub(crate) mod groups {
         ProblemKind::Unauthenticated,
         ProblemKind::WrongCredential,
         ProblemKind::ScopeMissing,
+        ProblemKind::IdentityNotAdmitted,
         ProblemKind::RateLimited,
         ProblemKind::Internal,
         ProblemKind::StoreUnavailable,
+        ProblemKind::IdentityProviderUnavailable,
         ProblemKind::DeadlineExceeded,
     ];
     /// Operations that read a body.
@@ -119,7 +121,7 @@ fn example(kind: ProblemKind) -> serde_json::Value {
             json!({"errors": [{"parameter": "limit", "code": "out-of-range", "message": "must be 1 to 100"}]}),
         ),
         ProblemKind::ScopeMissing => (
-            "This operation needs the scope `domains:write`, which your key does not have",
+            "This operation needs the scope `domains:write`, which your credential does not have",
             json!({"missing_scopes": ["domains:write"]}),
         ),
         ProblemKind::DomainExists => (

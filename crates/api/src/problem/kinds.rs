@@ -15,6 +15,8 @@ pub enum ProblemKind {
     WrongCredential,
     /// The key lacks the scope of the operation, or of what is asked for.
     ScopeMissing,
+    /// A valid token of an identity provider, for no tenant or role that is known.
+    IdentityNotAdmitted,
     /// No such object, or not the caller's.
     NotFound,
     /// No such route.
@@ -79,6 +81,8 @@ pub enum ProblemKind {
     WebhooksOff,
     /// Postgres is away.
     StoreUnavailable,
+    /// The identity provider is away, and none of its keys is at hand.
+    IdentityProviderUnavailable,
     /// The customer's DNS provider is away.
     DnsProviderUnavailable,
     /// Too many calls to customers' DNS providers at this moment.
@@ -89,13 +93,14 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
         Self::Unauthenticated,
         Self::WrongCredential,
         Self::ScopeMissing,
+        Self::IdentityNotAdmitted,
         Self::NotFound,
         Self::NoSuchRoute,
         Self::NoPolicyYet,
@@ -127,6 +132,7 @@ impl ProblemKind {
         Self::CustomerDnsOff,
         Self::WebhooksOff,
         Self::StoreUnavailable,
+        Self::IdentityProviderUnavailable,
         Self::DnsProviderUnavailable,
         Self::DnsCallsBusy,
         Self::DeadlineExceeded,
@@ -140,6 +146,7 @@ impl ProblemKind {
             Self::Unauthenticated => "unauthenticated",
             Self::WrongCredential => "wrong-credential",
             Self::ScopeMissing => "scope-missing",
+            Self::IdentityNotAdmitted => "identity-not-admitted",
             Self::NotFound => "not-found",
             Self::NoSuchRoute => "no-such-route",
             Self::NoPolicyYet => "no-policy-yet",
@@ -172,6 +179,7 @@ impl ProblemKind {
             Self::CustomerDnsOff => "customer-dns-off",
             Self::WebhooksOff => "webhooks-off",
             Self::StoreUnavailable => "store-unavailable",
+            Self::IdentityProviderUnavailable => "identity-provider-unavailable",
             Self::DnsProviderUnavailable => "dns-provider-unavailable",
             Self::DnsCallsBusy => "dns-calls-busy",
             Self::DeadlineExceeded => "deadline-exceeded",
@@ -183,7 +191,7 @@ impl ProblemKind {
         match self {
             Self::MalformedJson | Self::InvalidParameters | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::WrongCredential | Self::ScopeMissing => StatusCode::FORBIDDEN,
+            Self::WrongCredential | Self::ScopeMissing | Self::IdentityNotAdmitted => StatusCode::FORBIDDEN,
             Self::NotFound | Self::NoSuchRoute | Self::NoPolicyYet => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -211,9 +219,11 @@ impl ProblemKind {
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::CustomerDnsOff | Self::WebhooksOff => StatusCode::NOT_IMPLEMENTED,
-            Self::StoreUnavailable | Self::DnsProviderUnavailable | Self::DnsCallsBusy | Self::DeadlineExceeded => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::StoreUnavailable
+            | Self::IdentityProviderUnavailable
+            | Self::DnsProviderUnavailable
+            | Self::DnsCallsBusy
+            | Self::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -224,7 +234,8 @@ impl ProblemKind {
             Self::InvalidParameters => "A parameter is not valid",
             Self::Unauthenticated => "A valid credential is needed",
             Self::WrongCredential => "This credential is of the wrong kind",
-            Self::ScopeMissing => "The API key lacks a scope",
+            Self::ScopeMissing => "The credential lacks a scope",
+            Self::IdentityNotAdmitted => "The token opens no tenant",
             Self::NotFound => "There is no such object",
             Self::NoSuchRoute => "There is no such route",
             Self::NoPolicyYet => "The domain has no policy yet",
@@ -257,6 +268,7 @@ impl ProblemKind {
             Self::CustomerDnsOff => "This service does not write into customers' zones",
             Self::WebhooksOff => "This service has no webhooks",
             Self::StoreUnavailable => "The service cannot reach its store",
+            Self::IdentityProviderUnavailable => "The identity provider does not answer",
             Self::DnsProviderUnavailable => "The DNS provider does not answer",
             Self::DnsCallsBusy => "Too many calls to DNS providers are under way",
             Self::DeadlineExceeded => "The request took too long",
@@ -276,19 +288,24 @@ impl ProblemKind {
                  looks like one that matches everything."
             }
             Self::Unauthenticated => {
-                "Send `Authorization: Bearer <credential>`. The credential is an API key (`mts_live_…`) or, for the \
-                 operator's routes, the operator token. A key that is mistyped, expired or revoked gets this answer \
-                 too."
+                "Send `Authorization: Bearer <credential>`. The credential is an API key (`mts_live_…`), a token of an \
+                 identity provider that this service trusts or, for the operator's routes, the operator token. One that \
+                 is mistyped, expired, revoked or for another service gets this answer too."
             }
             Self::WrongCredential => {
                 "The credential is valid, but it is not for this route: routes about tenants take the operator token, \
-                 all others take an API key of the tenant."
+                 all others take an API key of the tenant or a token of an identity provider."
             }
             Self::ScopeMissing => {
-                "The API key is valid, but it was made without the scope that this operation needs; or it asks for a \
+                "The credential is valid, but it does not have the scope that this operation needs; or it asks for a \
                  key with scopes that it does not have itself, by making or by rotating one. `missing_scopes` lists \
                  what is missing, and the documentation names the scope of each operation. The scopes of a key never \
-                 change: use or make another one. Nothing was changed."
+                 change: use or make another one. Those of a token are those of its role. Nothing was changed."
+            }
+            Self::IdentityNotAdmitted => {
+                "The token is valid, but it names no role that is known here, or no tenant that it could be for. `detail` \
+                 tells which of the two claims it is. Whoever runs your identity provider puts the tenant's id (`ten_…`) \
+                 and a role (`viewer`, `editor`, `admin` or `owner`, or what is mapped to one of them) into its tokens."
             }
             Self::NotFound => {
                 "There is no object with this id, or it belongs to another tenant; or `X-Tenant` names a tenant that is \
@@ -390,7 +407,7 @@ impl ProblemKind {
                  credential of that zone. Nothing was changed."
             }
             Self::RateLimited => {
-                "Calls are counted for each API key, for each tenant, and for the operator; failed authentications for \
+                "Calls are counted for each API key or user, for each tenant, and for the operator; failed authentications for \
                  each client address. Nothing was changed. Repeat the request after `Retry-After` seconds. \
                  `RateLimit-Policy` tells how many calls are possible at once (`q`) and in how many seconds as many are \
                  possible again (`w`); `RateLimit`, on every answer to a valid credential, tells how many are left (`r`) \
@@ -416,6 +433,10 @@ impl ProblemKind {
             Self::WebhooksOff => {
                 "The operator of this service has given the API no key ring to seal the secrets of webhooks with. Read \
                  `GET /v1/events` instead."
+            }
+            Self::IdentityProviderUnavailable => {
+                "The issuer of your token could not be asked for the keys with which it signs, and none are at hand. API \
+                 keys are not concerned. Repeat the request after `Retry-After` seconds."
             }
             Self::StoreUnavailable => {
                 "The database does not answer at the moment. Policies are served on. Repeat the request after \

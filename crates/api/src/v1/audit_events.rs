@@ -68,10 +68,13 @@ pub(crate) struct AuditEventBody {
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct AuditActor {
     kind: AuditActorKind,
-    /// The API key's id; null for the operator and for the service itself.
+    /// The API key's id, or the user's `sub`; null for the operator and for the service itself.
     #[schema(required, example = "key_0190c3a0b1c27d3e8f4051627384950a")]
     id: Option<String>,
-    /// The provider whose API key it is, where it acted for your tenant; null for your own.
+    /// The issuer that vouches for the user; null for others.
+    #[schema(required, example = "https://id.example.com/realms/acme")]
+    issuer: Option<String>,
+    /// The provider whose API key or user it is, where it acted for your tenant; null for your own.
     #[schema(required, example = "ten_0190c3a0b1c27d3e8f4051627384950b")]
     tenant_id: Option<String>,
 }
@@ -84,6 +87,8 @@ pub(crate) enum AuditActorKind {
     Operator,
     /// The holder of an API key.
     ApiKey,
+    /// Somebody whom an identity provider vouches for.
+    User,
     /// The service itself.
     Service,
     /// Somebody whose kind a newer version of the service knows.
@@ -93,22 +98,39 @@ pub(crate) enum AuditActorKind {
 impl AuditActor {
     /// By the word that the store keeps.
     fn of(word: String) -> Self {
-        let plain = |kind, id| Self { kind, id, tenant_id: None };
+        let plain = |kind, id| Self { kind, id, issuer: None, tenant_id: None };
         match word.as_str() {
             "operator" => return plain(AuditActorKind::Operator, None),
             "worker" => return plain(AuditActorKind::Service, None),
             _ => {}
         }
-        let (id, provider) = match word.split_once(" of ") {
-            Some((id, provider)) => (id, Some(provider)),
-            None => (word.as_str(), None),
-        };
-        let of_tenant = provider.is_none_or(|provider| provider.parse::<TenantId>().is_ok());
-        if id.parse::<ApiKeyId>().is_ok() && of_tenant {
-            let (id, tenant_id) = (Some(id.to_owned()), provider.map(str::to_owned));
-            return Self { kind: AuditActorKind::ApiKey, id, tenant_id };
+        if let Some(actor) = Self::key(&word).or_else(|| Self::user(&word)) {
+            return actor;
         }
         plain(AuditActorKind::Other, Some(word))
+    }
+
+    /// `key_…` or `key_… of ten_…`.
+    fn key(word: &str) -> Option<Self> {
+        let (id, tenant_id) = match word.split_once(" of ") {
+            Some((id, tenant)) => (id, Some(tenant.parse::<TenantId>().ok()?.to_string())),
+            None => (word, None),
+        };
+        let id = id.parse::<ApiKeyId>().ok()?.to_string();
+        Some(Self { kind: AuditActorKind::ApiKey, id: Some(id), issuer: None, tenant_id })
+    }
+
+    /// `oidc:<issuer>#<subject>` or `oidc of ten_…:<issuer>#<subject>`. No issuer holds a `#`.
+    fn user(word: &str) -> Option<Self> {
+        let (whose, user) = word.strip_prefix("oidc")?.split_once(':')?;
+        let tenant_id = match whose.strip_prefix(" of ") {
+            Some(tenant) => Some(tenant.parse::<TenantId>().ok()?.to_string()),
+            None if whose.is_empty() => None,
+            None => return None,
+        };
+        let (issuer, subject) = user.split_once('#')?;
+        let (id, issuer) = (Some(subject.to_owned()), Some(issuer.to_owned()));
+        Some(Self { kind: AuditActorKind::User, id, issuer, tenant_id })
     }
 }
 
@@ -141,6 +163,7 @@ mod tests {
         let actor = |kind, id: Option<&str>, provider: Option<&str>| AuditActor {
             kind,
             id: id.map(str::to_owned),
+            issuer: None,
             tenant_id: provider.map(str::to_owned),
         };
         assert_eq!(of("operator"), actor(AuditActorKind::Operator, None, None));
@@ -148,7 +171,19 @@ mod tests {
         let (key, provider) = ("key_0190c3a0b1c27d3e8f4051627384950a", "ten_0190c3a0b1c27d3e8f4051627384950b");
         assert_eq!(of(key), actor(AuditActorKind::ApiKey, Some(key), None));
         assert_eq!(of(&format!("{key} of {provider}")), actor(AuditActorKind::ApiKey, Some(key), Some(provider)));
-        for other in ["user:somebody", "somebody of something", &format!("{key} of mine")] {
+        for (word, tenant_id) in [("oidc", None), (&*format!("oidc of {provider}"), Some(provider))] {
+            let user = actor(AuditActorKind::User, Some("a:b# of ten_1"), tenant_id);
+            let user = AuditActor { issuer: Some("https://id.test:8443/a".to_owned()), ..user };
+            assert_eq!(of(&format!("{word}:https://id.test:8443/a#a:b# of ten_1")), user);
+        }
+        for other in [
+            "oidc of mine:https://id.test#a",
+            "oidc:https://id.test",
+            "oidcx:https://id.test#a",
+            "user:somebody",
+            "somebody of something",
+            &format!("{key} of mine"),
+        ] {
             assert_eq!(of(other), actor(AuditActorKind::Other, Some(other), None));
         }
     }

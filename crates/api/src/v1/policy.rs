@@ -54,7 +54,8 @@ pub(crate) struct PolicyBody {
     /// Why the proof for `enforce` was overridden.
     #[schema(required)]
     forced: Option<String>,
-    /// Who made it: `operator`, `worker` or the id of an API key.
+    /// Who made it: `operator`, `worker`, the id of an API key, or `oidc:<issuer>#<sub>` of a user; with ` of ten_…` where
+    /// a provider acted for you.
     #[schema(example = "key_0190c3a0b1c27d3e8f4051627384950a")]
     created_by: String,
     /// When it was made.

@@ -35,12 +35,12 @@ async fn each_change_is_told_with_who_from_where_by_which_request_and_what_was_b
     let numbers: Vec<_> = lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [4, 3, 2, 1]);
     let set = &lines[0];
-    assert_eq!(set["actor"], json!({"kind": "api-key", "id": tenant.key_id, "tenant_id": null}));
+    assert_eq!(set["actor"], json!({"kind": "api-key", "id": tenant.key_id, "issuer": null, "tenant_id": null}));
     assert_eq!((&set["source"], &set["request_id"]), (&json!("127.0.0.1"), &json!("the-request")));
     assert_eq!(set["object"], id.as_str());
     assert_eq!(set["at"], "2026-01-01T00:00:02Z");
     assert!(set["before"].to_string().contains("mx.a.test") && set["after"].to_string().contains("mx2.a.test"));
-    assert_eq!(lines[3]["actor"], json!({"kind": "operator", "id": null, "tenant_id": null}));
+    assert_eq!(lines[3]["actor"], json!({"kind": "operator", "id": null, "issuer": null, "tenant_id": null}));
     let hash = service.database.psql("SELECT encode(hash, 'hex') FROM audit_heads").await;
     assert_eq!(set["hash"], hash.trim());
 }

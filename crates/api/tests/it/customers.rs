@@ -155,8 +155,11 @@ async fn for_a_tenant_beneath_every_operation_works_as_with_its_own_key() {
     assert_eq!(actions(&own), actions(&acting));
     let removed =
         |lines: &[Value]| lines.iter().find(|line| line["action"] == "domain.withdraw").unwrap()["actor"].clone();
-    assert_eq!(removed(&own), json!({"kind": "api-key", "id": by_itself.tenant.key_id, "tenant_id": null}));
-    assert_eq!(removed(&acting), json!({"kind": "api-key", "id": root.key_id, "tenant_id": root.id}));
+    assert_eq!(
+        removed(&own),
+        json!({"kind": "api-key", "id": by_itself.tenant.key_id, "issuer": null, "tenant_id": null})
+    );
+    assert_eq!(removed(&acting), json!({"kind": "api-key", "id": root.key_id, "issuer": null, "tenant_id": root.id}));
     let of_root = root.get("/v1/audit-events?limit=100").await.body["data"].as_array().unwrap().clone();
     assert!(of_root.iter().all(|line| line["action"] != "domain.withdraw"), "the line lies where it happened");
 }
@@ -322,7 +325,7 @@ async fn a_key_for_a_customer_is_the_customers_and_its_line_names_the_provider()
     let told: Vec<_> = lines.iter().map(|line| line["action"].as_str().unwrap()).collect();
     assert_eq!(told, ["api-key.create", "tenant.create"]);
     for line in &lines {
-        let by = json!({"kind": "api-key", "id": provider.key_id, "tenant_id": provider.id});
+        let by = json!({"kind": "api-key", "id": provider.key_id, "issuer": null, "tenant_id": provider.id});
         assert_eq!(line["actor"], by);
     }
     let of_provider = provider.get("/v1/audit-events?action=customer.").await.body["data"].clone();

@@ -17,6 +17,7 @@ mod idempotency;
 mod isolation;
 mod limits;
 mod observed;
+mod oidc;
 mod policy;
 mod scopes;
 mod scripted;

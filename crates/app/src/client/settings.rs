@@ -23,6 +23,9 @@ const KEY_VARIABLE: &str = "MTASTS_API_KEY";
 /// Longer than any key or file of ours.
 const MAX_FILE: u64 = 16 << 10;
 
+/// In octets. Keys are far shorter; a token of an identity provider may have as many (docs/identity.md).
+const MAX_KEY: usize = 8 << 10;
+
 /// Where an API is: `http` or `https`, without credentials, query and fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ApiUrl(Url);
@@ -139,7 +142,7 @@ impl Given<'_> {
 /// A key as it stands in a file or a variable: one line of visible ASCII.
 pub(super) fn parse_key(text: &str) -> Result<SecretString, ClientError> {
     let key = text.trim();
-    if key.is_empty() || key.len() > 512 || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if key.is_empty() || key.len() > MAX_KEY || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ClientError::Credential("that is no API key: it is one word, such as mts_live_…".to_owned()));
     }
     Ok(key.to_owned().into())

@@ -11,7 +11,7 @@ use super::{Context, Running, connect};
 use crate::{
     adapters::{CustomersDns, ProvidersWeb, WebhookSecrets},
     admin::{Probe, RoleReadiness},
-    config::{key_ring, operator_token},
+    config::{key_ring, oidc_verifier, operator_token},
     startup::{StartupError, causes},
 };
 
@@ -27,6 +27,10 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let server = Api::bind(api, store, Arc::clone(&context.clock), Arc::clone(&context.entropy))?;
     let server = match config.limits.shared(&config.redis)? {
         Some(shared) => server.with_shared_limits(shared),
+        None => server,
+    };
+    let server = match oidc_verifier(&config.oidc, Arc::clone(&context.clock))? {
+        Some(verifier) => server.with_oidc(Arc::new(verifier)),
         None => server,
     };
     let server = with_webhooks(with_customers_side(server, context)?, context)?;

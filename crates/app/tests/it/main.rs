@@ -10,6 +10,7 @@ mod gate;
 mod hosted;
 mod kill;
 mod main_job;
+mod oidc;
 mod outage;
 mod service;
 mod shutdown;

@@ -149,6 +149,22 @@ async fn a_key_acts_for_its_own_tenant_and_with_its_scope_for_those_beneath_and_
 }
 
 #[tokio::test]
+async fn who_comes_with_a_role_is_admitted_to_a_tenant_that_exists_and_reaches_what_a_key_would() {
+    let fixture = Fixture::new().await;
+    let api = fixture.store_of(Role::Api, 1).await;
+    let (provider, stranger) = (fixture.tenant(&api).await, fixture.tenant(&api).await);
+    let child = customer(&fixture, &api, provider).await;
+    let (all, usual) = (Scopes::ALL, Scopes::USUAL);
+    let admit = async |home, scopes, target| api.admit(home, scopes, target).await.unwrap();
+    assert_eq!(admit(provider, all, None).await, Some(Some(provider)));
+    assert_eq!(admit(provider, all, Some(child)).await, Some(Some(child)));
+    assert_eq!(admit(provider, usual, Some(child)).await, Some(None), "without the scope");
+    assert_eq!(admit(provider, all, Some(stranger)).await, Some(None));
+    assert_eq!(admit(child, all, Some(provider)).await, Some(None), "never upwards");
+    assert_eq!(admit(TenantId::draw(fixture.now(), &SystemEntropy), all, None).await, None);
+}
+
+#[tokio::test]
 async fn row_level_security_shows_a_provider_its_subtree_and_lets_nobody_move_a_tenant() {
     let fixture = Fixture::new().await;
     let api = fixture.store(Role::Api).await;

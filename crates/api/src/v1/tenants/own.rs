@@ -24,7 +24,7 @@ impl IntoResponses for Errors {
 
 /// Read your own tenant
 ///
-/// The tenant that the API key belongs to.
+/// The tenant that the credential belongs to, or the one within which `X-Tenant` makes the call act.
 #[utoipa::path(
     tag = "tenants",
     operation_id = "read_own_tenant",
