@@ -15,6 +15,7 @@ pub mod policy;
 pub mod policy_id;
 pub mod record;
 pub mod scope;
+pub mod tag;
 
 pub use causes::causes;
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
@@ -30,3 +31,4 @@ pub use policy::{MaxAge, Mode, Policy};
 pub use policy_id::PolicyId;
 pub use record::{ReportUri, StsRecord, TlsRptRecord};
 pub use scope::{Scope, Scopes};
+pub use tag::{Tag, TagError};

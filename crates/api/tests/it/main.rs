@@ -14,6 +14,7 @@ mod hcl;
 mod idempotency;
 mod isolation;
 mod limits;
+mod lists;
 mod observed;
 mod policy;
 mod scopes;
