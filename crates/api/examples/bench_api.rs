@@ -126,11 +126,7 @@ async fn connection(work: Arc<Work>) -> (Vec<Duration>, usize) {
 }
 
 /// Whether it was answered with 2xx.
-async fn exchange(
-    sender: &mut SendRequest<Full<Bytes>>,
-    host: &str,
-    [key, method, path, body]: &[String; 4],
-) -> bool {
+async fn exchange(sender: &mut SendRequest<Full<Bytes>>, host: &str, [key, method, path, body]: &[String; 4]) -> bool {
     let request = Request::builder()
         .method(method.as_str())
         .uri(path)
