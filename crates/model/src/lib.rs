@@ -17,6 +17,7 @@ pub mod policy_id;
 pub mod record;
 pub mod role;
 pub mod scope;
+pub mod tag;
 
 pub use causes::causes;
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
@@ -35,3 +36,4 @@ pub use policy_id::PolicyId;
 pub use record::{ReportUri, StsRecord, TlsRptRecord};
 pub use role::{Role, RoleError};
 pub use scope::{Scope, Scopes};
+pub use tag::{Tag, TagError};

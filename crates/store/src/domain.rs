@@ -1,8 +1,8 @@
 //! Domains as tenants see them.
 
 use mtasts_model::{
-    Condition, ConditionKind, DomainId, Label, MailDomain, MaxAge, Mode, PolicyVersionId, ReportUri, Status, TenantId,
-    Timestamp, ZoneName,
+    Condition, ConditionKind, DomainId, Label, MailDomain, MaxAge, Mode, PolicyVersionId, ReportUri, Status, Tag,
+    TenantId, Timestamp, ZoneName,
     lifecycle::{DelegationSeen, DomainZones, MxSeen, MxSource},
 };
 
@@ -116,6 +116,8 @@ pub struct DomainView {
     pub certificate: Option<CertificateSummary>,
     /// Where senders send their reports.
     pub report_uris: Vec<ReportUri>,
+    /// The tenant's words on it, in order.
+    pub tags: Vec<Tag>,
     /// For a domain that is being withdrawn: until when some sender may hold a policy that needs it, as far as the
     /// edges have reported. Later reports can move it.
     pub safe_to_remove_at: Option<Timestamp>,
@@ -135,10 +137,14 @@ impl DomainView {
 pub struct DomainFilter {
     /// The newest version's mode.
     pub mode: Option<Mode>,
-    /// A condition with a status.
-    pub condition: Option<(ConditionKind, Status)>,
+    /// Conditions, each with a status.
+    pub conditions: Vec<(ConditionKind, Status)>,
     /// The state; None: all but [`DomainState::Gone`].
     pub state: Option<DomainState>,
-    /// How the name begins (A-labels). With it the list is ordered by name, else by id.
+    /// How the name begins (A-labels).
     pub name_prefix: Option<String>,
+    /// What stands anywhere in the name (A-labels).
+    pub text: Option<String>,
+    /// Tags.
+    pub tags: Vec<Tag>,
 }

@@ -5,12 +5,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Value};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{
-    CertificateSummary, DomainFilter, DomainView, PolicyVersion, StoreError,
-    entity::policy_version,
-    sql::{self, MAX_LIST},
-    stored::At,
-};
+use crate::{CertificateSummary, DomainView, PolicyVersion, StoreError, entity::policy_version, sql, stored::At};
 
 /// All columns of a version `v`, for `policy_version::Model` with the prefix `v_`.
 pub(crate) const VERSION_COLUMNS: &str = "
@@ -29,6 +24,7 @@ const COLUMNS: &str = "
     (SELECT jsonb_agg(jsonb_build_object('kind', k.kind, 'status', k.status, 'reason', k.reason,
             'message', k.message, 'since', k.since))
         FROM domain_conditions k WHERE k.domain_id = d.id) AS conditions,
+    (SELECT jsonb_agg(t.tag ORDER BY t.tag) FROM domain_tags t WHERE t.domain_id = d.id) AS tags,
     CASE WHEN d.state = 'withdrawing' THEN
         (SELECT max(l.last_served_at + w.max_age * interval '1 second')
             FROM served_ledger l JOIN policy_versions w ON w.id = l.version_id
@@ -51,61 +47,15 @@ pub(crate) async fn by_name(db: &impl ConnectionTrait, name: &str) -> Result<Opt
     sql::row(db, &sql, vec![name.into()]).await?.map(|row| view(&row)).transpose()
 }
 
-pub(crate) async fn list(
+/// The domains of a page: its rows are found by `page`, their neighbours are read afterwards.
+pub(crate) async fn of_page(
     db: &impl ConnectionTrait,
-    filter: &DomainFilter,
-    after: Option<DomainId>,
-    limit: u32,
+    page: &str,
+    order: &str,
+    values: Vec<Value>,
 ) -> Result<Vec<DomainView>, StoreError> {
-    let (sql, values) = list_statement(filter, after, limit);
+    let sql = format!("SELECT {COLUMNS}, {VERSION_COLUMNS} FROM ({page}) d {NEIGHBOURS} ORDER BY {order}");
     sql::rows(db, &sql, values).await?.iter().map(view).collect()
-}
-
-/// The page first, its neighbours afterwards. Each filter has an index that yields the page in order.
-fn list_statement(filter: &DomainFilter, after: Option<DomainId>, limit: u32) -> (String, Vec<Value>) {
-    let mut values: Vec<Value> = Vec::new();
-    let mut place = |value: Value| {
-        values.push(value);
-        format!("${}", values.len())
-    };
-    let mut wheres = vec![match filter.state {
-        // A word of ours, written out so that the partial indexes can be recognised.
-        Some(state) => format!("x.state = '{}'", state.as_str()),
-        None => "x.state <> 'gone'".to_owned(),
-    }];
-    if let Some(mode) = filter.mode {
-        wheres.push(format!("x.mode = {}", place(mode.as_str().into())));
-    }
-    let mut from = "domains x".to_owned();
-    let mut order = "x.id";
-    if let Some((kind, status)) = filter.condition {
-        let (kind, status) = (place(kind.as_str().into()), place(status_word(status).into()));
-        "domain_conditions k JOIN domains x ON x.id = k.domain_id".clone_into(&mut from);
-        wheres.push(format!("k.kind = {kind} AND k.status = {status}"));
-        order = "k.domain_id";
-    }
-    if let Some(prefix) = &filter.name_prefix {
-        // Names are LDH and dots: nothing that begins with the prefix comes after this bound.
-        let (least, bound) = (place(prefix.as_str().into()), place(format!("{prefix}\u{7f}").into()));
-        wheres.push(format!("x.name >= {least} AND x.name < {bound}"));
-        order = "x.name, x.id";
-    }
-    if let Some(after) = after {
-        let after = place(after.as_uuid().into());
-        wheres.push(if filter.name_prefix.is_some() {
-            format!("(x.name, x.id) > ((SELECT a.name FROM domains a WHERE a.id = {after}), {after})")
-        } else {
-            format!("{order} > {after}")
-        });
-    }
-    let limit = place(i64::from(limit.min(MAX_LIST)).into());
-    let outer = if filter.name_prefix.is_some() { "d.name, d.id" } else { "d.id" };
-    let sql = format!(
-        "SELECT {COLUMNS}, {VERSION_COLUMNS} FROM (SELECT x.* FROM {from} WHERE {} ORDER BY {order} LIMIT {limit}) d {NEIGHBOURS}
-        ORDER BY {outer}",
-        wheres.join(" AND ")
-    );
-    (sql, values)
 }
 
 /// As [`mtasts_model::Status`] is serialised, and as the table checks it.
@@ -156,6 +106,7 @@ fn view(row: &QueryResult) -> Result<DomainView, StoreError> {
         delegation_seen: at.json_or_none("delegation", json("delegation")?)?,
         mx_seen: at.json_or_none("mx", json("mx")?)?,
         certificate,
+        tags: at.json_or_none("tags", json("tags")?)?.unwrap_or_default(),
         report_uris: at.report_uris(row.try_get("", "report_uris")?)?,
         safe_to_remove_at: time("safe_to_remove_at")?,
         withdraw_requested_at: time("withdraw_requested_at")?,

@@ -7,6 +7,7 @@ mod config;
 mod der;
 mod dns_credential;
 mod domain;
+mod domain_list;
 mod domain_rows;
 mod entity;
 mod error;
@@ -44,6 +45,7 @@ pub use dns_credential::{
     ServerAddressError, TsigAlgorithm, TsigKeyName, TsigKeyNameError,
 };
 pub use domain::{CertificateSummary, DomainFilter, DomainState, DomainView, NewDomain};
+pub use domain_list::{DomainPage, DomainPosition, DomainQuery, DomainSort};
 pub use error::StoreError;
 pub use event::{EVENTS_KEPT, Event, EventFilter};
 pub use hosting::{

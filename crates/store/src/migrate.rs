@@ -17,6 +17,7 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0006_api_key_scopes", sql: include_str!("../../../migrations/0006_api_key_scopes.sql") },
     SqlFile { name: "0007_audit_chain", sql: include_str!("../../../migrations/0007_audit_chain.sql") },
     SqlFile { name: "0008_tenant_tree", sql: include_str!("../../../migrations/0008_tenant_tree.sql") },
+    SqlFile { name: "0009_domain_lists", sql: include_str!("../../../migrations/0009_domain_lists.sql") },
     SqlFile { name: "0010_webhooks", sql: include_str!("../../../migrations/0010_webhooks.sql") },
 ];
 

@@ -7,7 +7,14 @@ use std::{
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use data_encoding::BASE64URL_NOPAD;
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserializer,
+    de::{
+        DeserializeOwned, Error as _, IntoDeserializer, Visitor,
+        value::{Error as ValueError, MapDeserializer, SeqDeserializer},
+    },
+    forward_to_deserialize_any,
+};
 
 use crate::problem::Problem;
 
@@ -28,8 +35,16 @@ impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
 }
 
 fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
-    let pairs = url::form_urlencoded::parse(query.as_bytes());
-    serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs)).map_err(|error| {
+    let mut given: Vec<(String, Given)> = Vec::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match given.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, before)) => before.values.push(value.into_owned()),
+            None => {
+                given.push((name.clone().into_owned(), Given { name: name.into_owned(), values: vec![value.into()] }));
+            }
+        }
+    }
+    serde_path_to_error::deserialize(MapDeserializer::new(given.into_iter())).map_err(|error| {
         let message = error.inner().to_string();
         let (code, name) = match message.split('`').nth(1) {
             Some(name) if message.starts_with("unknown field") => ("unknown-parameter", name.to_owned()),
@@ -39,6 +54,81 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
         };
         Problem::parameter(&name, code, message)
     })
+}
+
+/// What was given for one parameter: more than once, where it is a list.
+struct Given {
+    name: String,
+    values: Vec<String>,
+}
+
+impl Given {
+    fn one(mut self) -> Result<String, ValueError> {
+        match (self.values.pop(), self.values.is_empty()) {
+            (Some(value), true) => Ok(value),
+            _ => Err(ValueError::custom(format!("duplicate field `{}`", self.name))),
+        }
+    }
+}
+
+impl IntoDeserializer<'_, ValueError> for Given {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// Numbers and the like, as they are written.
+macro_rules! parsed {
+    ($($method:ident $visit:ident,)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+            visitor.$visit(self.one()?.parse().map_err(ValueError::custom)?)
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Given {
+    type Error = ValueError;
+
+    parsed! {
+        deserialize_bool visit_bool,
+        deserialize_u8 visit_u8,
+        deserialize_u16 visit_u16,
+        deserialize_u32 visit_u32,
+        deserialize_u64 visit_u64,
+        deserialize_i64 visit_i64,
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        visitor.visit_string(self.one()?)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        visitor.visit_seq(SeqDeserializer::new(self.values.into_iter()))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        visitor.visit_enum(self.one()?.into_deserializer())
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ValueError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct map struct
+        identifier ignored_any
+    }
 }
 
 /// How many items a page may have.
@@ -72,6 +162,9 @@ impl Cursor {
         })
     }
 }
+
+/// The code of a cursor that goes with another order of the list.
+pub(crate) const CURSOR_OF_ANOTHER_SORT: &str = "cursor-of-another-sort";
 
 /// A page of a list: one more item was asked for than is shown, so that the last page is known as such.
 pub(crate) struct Page<T> {
@@ -115,15 +208,24 @@ mod tests {
     struct Params {
         limit: Option<u32>,
         name: Option<String>,
+        tag: Vec<String>,
+        sure: bool,
     }
 
     #[test]
     fn parameters_are_read_and_unknown_repeated_or_malformed_ones_are_refused() {
         assert_eq!(parse::<Params>("").unwrap(), Params::default());
-        assert_eq!(parse::<Params>("limit=3&name=a%20b").unwrap(), Params { limit: Some(3), name: Some("a b".into()) });
+        assert_eq!(
+            parse::<Params>("limit=3&name=a%20b").unwrap(),
+            Params { limit: Some(3), name: Some("a b".into()), ..Params::default() }
+        );
+        let several = Params { tag: vec!["a".into(), String::new(), "b".into()], sure: true, ..Params::default() };
+        assert_eq!(parse::<Params>("tag=a&sure=true&tag=&tag=b").unwrap(), several);
         for (query, code) in [
             ("colour=1", "unknown-parameter"),
             ("limit=1&limit=2", "duplicate-parameter"),
+            ("name=a&name=a", "duplicate-parameter"),
+            ("sure=yes", "invalid-value"),
             ("limit=many", "invalid-value"),
             ("limit=99999999999", "invalid-value"),
         ] {

@@ -1,9 +1,9 @@
 //! Fields that several operations read, and the collecting of all that is wrong with a body.
 
-use std::{fmt, marker::PhantomData};
+use std::{collections::BTreeSet, fmt, marker::PhantomData};
 
 use chrono::{DateTime, Utc};
-use mtasts_model::{MaxAge, MxPattern, Policy, ReportUri, Timestamp, policy::PolicyError};
+use mtasts_model::{MaxAge, MxPattern, Policy, ReportUri, Tag, Timestamp, policy::PolicyError};
 use serde::{
     Deserialize, Deserializer,
     de::{
@@ -26,6 +26,7 @@ const MAX_NAME: usize = 200;
 const MAX_REASON: usize = 1000;
 const MAX_MX: usize = 100;
 const MAX_RUA: usize = 10;
+const MAX_TAGS: usize = 20;
 
 /// `max_age` where the caller gives none: a week.
 pub(crate) const DEFAULT_MAX_AGE: u32 = 604_800;
@@ -129,6 +130,18 @@ pub(crate) fn report_uris(texts: &[String], faults: &mut Faults) -> Option<Vec<R
         text.parse::<ReportUri>()
             .map_err(|error| FieldError::at(format!("/tls_rpt/rua/{index}"), error.code(), error.to_string()))
     }))
+}
+
+/// A domain's tags.
+pub(crate) fn tags(texts: &[String], faults: &mut Faults) -> Option<BTreeSet<Tag>> {
+    if texts.len() > MAX_TAGS {
+        let message = format!("at most {MAX_TAGS} tags are possible");
+        return faults.keep(Err(FieldError::at("/tags", "too-many", message)));
+    }
+    let tags = faults.keep_all(texts.iter().enumerate().map(|(index, text)| {
+        text.parse::<Tag>().map_err(|error| FieldError::at(format!("/tags/{index}"), error.code(), error.to_string()))
+    }))?;
+    Some(tags.into_iter().collect())
 }
 
 /// What keeps mode, MX patterns and max_age from being a policy together.

@@ -8,17 +8,11 @@ use crate::service::{Answer, Service, Tenant};
 
 /// All that is in the database, table by table.
 async fn contents(service: &Service) -> String {
-    let tables = service
-        .database
-        .psql("SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1")
-        .await;
-    let mut all = String::new();
-    for table in tables.split_whitespace() {
-        let rows =
-            format!("SELECT '{table} ' || coalesce(string_agg(t::text, E'\n' ORDER BY t::text), '') FROM {table} t");
-        all += &service.database.psql(&rows).await;
-    }
-    all
+    let all = "SELECT string_agg(
+            table_name || query_to_xml(format('SELECT t::text FROM %I t ORDER BY 1', table_name), true, true, ''),
+            E'\\n' ORDER BY table_name)
+        FROM information_schema.tables WHERE table_schema = current_schema()";
+    service.database.psql(all).await
 }
 
 fn warned(answer: &Answer) -> Vec<&str> {

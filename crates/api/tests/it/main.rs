@@ -16,6 +16,7 @@ mod hcl;
 mod idempotency;
 mod isolation;
 mod limits;
+mod lists;
 mod observed;
 mod oidc;
 mod policy;

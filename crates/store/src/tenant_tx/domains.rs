@@ -1,14 +1,17 @@
 //! A tenant's domains.
 
-use mtasts_model::{DomainId, MailDomain, ReportUri, Timestamp, event::DomainCreated};
+use std::collections::BTreeSet;
+
+use mtasts_model::{DomainId, MailDomain, ReportUri, Tag, Timestamp, event::DomainCreated};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::TenantTx;
 use crate::{
-    Actor, DomainFilter, DomainView, NewDomain, StoreError, domain_rows, event,
+    Actor, DomainFilter, DomainPage, DomainPosition, DomainQuery, DomainView, NewDomain, StoreError, domain_list,
+    domain_rows, event,
     new_version::{self, Target},
-    sql,
+    sql::{self, MAX_LIST},
     stored::{mx_source_word, report_uri_texts, seconds_column},
 };
 
@@ -100,14 +103,31 @@ impl TenantTx {
         domain_rows::by_name(&self.tx, name.as_str()).await
     }
 
-    /// Domains, at most 200, from the one after `after` on: ordered by id, or by name when there is a `name_prefix`.
+    /// A page of domains. What it costs is bounded, whatever the filters and however many domains there are.
+    pub async fn domain_page(&self, query: &DomainQuery) -> Result<DomainPage, StoreError> {
+        domain_list::page(&self.tx, query).await
+    }
+
+    /// Domains in order of their ids, from the one after `after` on: at most 200, and fewer than `limit` only at the end.
     pub async fn list_domains(
         &self,
         filter: &DomainFilter,
         after: Option<DomainId>,
         limit: u32,
     ) -> Result<Vec<DomainView>, StoreError> {
-        domain_rows::list(&self.tx, filter, after, limit).await
+        let limit = limit.min(MAX_LIST);
+        let after = after.map(|id| DomainPosition { id, name: None });
+        let mut query = DomainQuery { filter: filter.clone(), after, limit, ..DomainQuery::default() };
+        let mut domains = Vec::new();
+        loop {
+            let page = self.domain_page(&query).await?;
+            domains.extend(page.domains);
+            query.limit = limit.saturating_sub(u32::try_from(domains.len()).unwrap_or(limit));
+            match page.next {
+                Some(next) if query.limit > 0 => query.after = Some(next),
+                _ => return Ok(domains),
+            }
+        }
     }
 
     /// Asks to look at everything again at once. Within 15 s of the last such request it changes nothing: a tenant who
@@ -153,6 +173,34 @@ impl TenantTx {
             self.audit(by, "domain.report-uris", id.to_string(), change, now).await?;
             self.wake(id, now).await?;
         }
+        self.existing(id).await
+    }
+
+    /// Gives a domain these tags and no others. [`StoreError::Withdrawing`] once it is being taken back.
+    pub async fn set_tags(
+        &mut self,
+        id: DomainId,
+        tags: &BTreeSet<Tag>,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<DomainView, StoreError> {
+        let domain = self.lock(id).await?;
+        if !domain.is_kept()? {
+            return Err(StoreError::Withdrawing);
+        }
+        let before = self.existing(id).await?;
+        if before.tags.iter().eq(tags) {
+            return Ok(before);
+        }
+        let words: Vec<String> = tags.iter().map(Tag::to_string).collect();
+        let drop = "DELETE FROM domain_tags WHERE domain_id = $1 AND tag <> ALL ($2)";
+        sql::execute(&self.tx, drop, vec![id.as_uuid().into(), words.clone().into()]).await?;
+        let add = "INSERT INTO domain_tags (tenant_id, domain_id, tag, name)
+            SELECT $1, $2, tag, $3 FROM unnest($4::text[]) AS t (tag) ON CONFLICT DO NOTHING";
+        let values = vec![self.tenant.as_uuid().into(), id.as_uuid().into(), domain.name.into(), words.into()];
+        sql::execute(&self.tx, add, values).await?;
+        let change = (Some(json!(before.tags)), Some(json!(tags)));
+        self.audit(by, "domain.tags", id.to_string(), change, now).await?;
         self.existing(id).await
     }
 }

@@ -1,5 +1,8 @@
-use mtasts_model::{Condition, ConditionKind, Mode, Status};
-use mtasts_store::{Actor, DomainFilter, DomainState, Role, StoreError};
+use std::collections::BTreeSet;
+
+use mtasts_model::{Condition, ConditionKind, Mode, Status, Tag};
+use mtasts_store::{Actor, DomainFilter, DomainQuery, DomainSort, DomainState, Role, StoreError};
+use serde_json::json;
 
 use crate::fixture::{Fixture, policy};
 
@@ -80,14 +83,15 @@ async fn lists_page_by_id_and_by_name_and_keep_to_every_filter() {
 
     let list = async |filter: DomainFilter| {
         let tx = api.tenant_tx(tenant).await.unwrap();
+        let sort = if filter.name_prefix.is_some() { DomainSort::Name } else { DomainSort::Created };
+        let mut query = DomainQuery { filter, sort, after: None, limit: 1 };
         let mut names: Vec<String> = Vec::new();
-        let mut after = None;
         loop {
-            let page = tx.list_domains(&filter, after, 1).await.unwrap();
-            let Some(last) = page.last() else { return names };
-            assert_eq!(page.len(), 1);
-            after = Some(last.id);
-            names.push(last.name.to_string());
+            let page = tx.domain_page(&query).await.unwrap();
+            assert!(page.domains.len() <= 1);
+            names.extend(page.domains.iter().map(|domain| domain.name.to_string()));
+            let Some(next) = page.next else { return names };
+            query.after = Some(next);
         }
     };
     let mut by_id = all[..4].to_vec();
@@ -103,15 +107,15 @@ async fn lists_page_by_id_and_by_name_and_keep_to_every_filter() {
     assert_eq!(list(filter(|f| f.state = Some(DomainState::Gone))).await, ["aa.example"]);
     assert_eq!(list(filter(|f| f.name_prefix = Some("a".to_owned()))).await, ["a.example", "ab.example"]);
     assert_eq!(list(filter(|f| f.name_prefix = Some("%".to_owned()))).await, [""; 0]);
-    let delegated = filter(|f| f.condition = Some((ConditionKind::Delegated, Status::False)));
+    let delegated = filter(|f| f.conditions = vec![(ConditionKind::Delegated, Status::False)]);
     assert_eq!(list(delegated).await, ["b.example"]);
     let both = filter(|f| {
-        f.condition = Some((ConditionKind::Delegated, Status::False));
+        f.conditions = vec![(ConditionKind::Delegated, Status::False)];
         f.mode = Some(Mode::Testing);
         f.name_prefix = Some("b".to_owned());
     });
     assert_eq!(list(both).await, ["b.example"]);
-    assert!(list(filter(|f| f.condition = Some((ConditionKind::MxReady, Status::False)))).await.is_empty());
+    assert!(list(filter(|f| f.conditions = vec![(ConditionKind::MxReady, Status::False)])).await.is_empty());
     assert_eq!(fixture.view(&api, &all[0]).await.conditions, [condition]);
 }
 
@@ -177,4 +181,32 @@ async fn who_asks_to_look_again_in_a_loop_is_heard_every_15_seconds() {
     fixture.clock.advance(chrono::TimeDelta::seconds(1));
     assert_eq!(ask().await, fixture.now());
     assert_eq!(worker.next_due_at().await.unwrap(), Some(fixture.now()));
+}
+
+#[tokio::test]
+async fn tags_are_replaced_audited_once_and_found() {
+    let fixture = Fixture::new().await;
+    let api = fixture.store(Role::Api).await;
+    let tenant = fixture.tenant(&api).await;
+    let (one, other) =
+        (fixture.domain(&api, tenant, "a.example").await, fixture.domain(&api, tenant, "b.example").await);
+    let tags = |words: &[&str]| words.iter().map(|word| word.parse().unwrap()).collect::<BTreeSet<Tag>>();
+    let actor = Actor::operator();
+    let mut tx = api.tenant_tx(tenant).await.unwrap();
+    for words in [&["b", "a"][..], &["a", "b"], &["b", "c"]] {
+        let view = tx.set_tags(one.id, &tags(words), &actor, fixture.now()).await.unwrap();
+        assert_eq!(view.tags, tags(words).into_iter().collect::<Vec<_>>());
+    }
+    tx.set_tags(other.id, &tags(&["b"]), &actor, fixture.now()).await.unwrap();
+    let events = tx.audit_events(None, 200).await.unwrap();
+    let told: Vec<_> = events.into_iter().filter(|event| event.action == "domain.tags").collect();
+    assert_eq!(told.len(), 3, "what changes nothing is not told");
+    assert_eq!((&told[1].before, &told[1].after), (&Some(json!(["a", "b"])), &Some(json!(["b", "c"]))));
+    for (words, expected) in [(&["b"][..], 2), (&["b", "c"], 1), (&["a"], 0)] {
+        let filter = DomainFilter { tags: tags(words).into_iter().collect(), ..DomainFilter::default() };
+        assert_eq!(tx.list_domains(&filter, None, 200).await.unwrap().len(), expected, "{words:?}");
+    }
+    tx.request_withdrawal(one.id, fixture.none(), &actor, fixture.now()).await.unwrap();
+    let late = tx.set_tags(one.id, &tags(&[]), &actor, fixture.now()).await;
+    assert!(matches!(late, Err(StoreError::Withdrawing)));
 }

@@ -6,7 +6,7 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use mtasts_model::{
-    Condition, Delegation, Mode, Policy,
+    Condition, Delegation, Mode, Policy, Tag,
     label::DelegationPurpose,
     lifecycle::{CnameSeen, DelegationSeen, MxHostSeen, MxSource},
 };
@@ -61,6 +61,9 @@ pub(crate) struct DomainBody {
     mx: MxBody,
     /// TLS reporting.
     tls_rpt: TlsRpt,
+    /// Your tags on it, in order.
+    #[schema(example = json!(["customer:4711", "eu-west"]))]
+    tags: Vec<String>,
     /// How far the deletion has come; null unless it was asked for.
     #[schema(required)]
     withdrawal: Option<WithdrawalBody>,
@@ -236,6 +239,7 @@ impl DomainBody {
             mx: MxBody::of(&view, policy),
             withdrawal: WithdrawalBody::of(&view),
             policy: view.version.as_ref().map(|version| PolicyBody::of(version, view.mx_seen.as_ref())),
+            tags: view.tags.iter().map(Tag::to_string).collect(),
             tls_rpt: TlsRpt { rua: view.report_uris.iter().map(|uri| uri.as_str().to_owned()).collect() },
             conditions: view.conditions.into_iter().map(ConditionBody::from).collect(),
             certificate: view.certificate.map(CertificateBody::from),

@@ -1,9 +1,9 @@
 //! `POST /v1/domains`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::{HttpResponse, http::StatusCode, post};
-use mtasts_model::{DomainId, Label, MailDomain, Mode, Policy, lifecycle::MxSource};
+use mtasts_model::{DomainId, Label, MailDomain, Mode, Policy, Tag, lifecycle::MxSource};
 use mtasts_store::{NewDomain, TenantTx, VersionReason};
 use serde::Deserialize;
 use utoipa::{
@@ -21,7 +21,7 @@ use crate::{
         dry_run::{self, DryRun, DryRunBody},
         fields::{
             DEFAULT_MAX_AGE, Faults, ModeSchema, MxChoice, TlsRpt, max_age, mx_choice_schema, mx_patterns, object,
-            policy, report_uris,
+            policy, report_uris, tags,
         },
         policy::new_version,
     },
@@ -48,12 +48,17 @@ pub(crate) struct CreateDomain {
     /// TLS reporting: off where absent.
     #[serde(default, deserialize_with = "object")]
     tls_rpt: Option<TlsRpt>,
+    /// Tags of your own, to find the domain by in lists: up to 20 words of letters, digits, `:`, `.`, `_` and `-`.
+    #[serde(default)]
+    #[schema(max_items = 20, example = json!(["customer:4711"]))]
+    tags: Vec<String>,
 }
 
 /// The parts of a [`NewDomain`] that the caller chooses.
 struct Wanted {
     new: NewDomain,
     first: Option<Policy>,
+    tags: BTreeSet<Tag>,
 }
 
 impl CreateDomain {
@@ -73,7 +78,9 @@ impl CreateDomain {
                 mx.zip(max_age).and_then(|(mx, max_age)| faults.keep(policy(mode, mx, max_age))).map(Some)
             }
         };
-        let (Some(name), Some(preferred_max_age), Some(report_uris), Some(first)) = (name, max_age, report_uris, first)
+        let tags = tags(&self.tags, &mut faults);
+        let (Some(name), Some(preferred_max_age), Some(report_uris), Some(first), Some(tags)) =
+            (name, max_age, report_uris, first, tags)
         else {
             return Err(faults.into_problem());
         };
@@ -89,7 +96,7 @@ impl CreateDomain {
             preferred_max_age,
             report_uris,
         };
-        Ok(Wanted { new, first })
+        Ok(Wanted { new, first, tags })
     }
 }
 
@@ -130,14 +137,17 @@ pub(crate) async fn create_domain(
     dry: Query<DryRun>,
     body: Json<CreateDomain>,
 ) -> Result<HttpResponse, Problem> {
-    let Wanted { mut new, first } = body.value.parse(&scope)?;
+    let Wanted { mut new, first, tags } = body.value.parse(&scope)?;
     if new.preferred_mode == Mode::Enforce {
         return Err(enforce::refusal(&[Doubt::not_checked()]));
     }
     new.first = first.map(|policy| new_version(&scope, policy, VersionReason::Registered, None));
     let (id, now) = (new.id, scope.now());
     let carry_out = async |tx: &mut TenantTx| {
-        let view = tx.create_domain(new, &scope.actor(), now).await?;
+        let mut view = tx.create_domain(new, &scope.actor(), now).await?;
+        if !tags.is_empty() {
+            view = tx.set_tags(id, &tags, &scope.actor(), now).await?;
+        }
         let location = format!("/v1/domains/{}", view.id);
         let (body, tag) = DomainBody::tagged(view)?;
         Ok(Answer::new(StatusCode::CREATED, &body)?.location(location).etag(tag.quoted()))

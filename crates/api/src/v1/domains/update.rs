@@ -15,7 +15,7 @@ use crate::{
     auth::TenantScope,
     extract::{DomainIfMatchHeader, IfMatch, Json, PathId},
     problem::{Problem, ProblemKind, documented, groups},
-    v1::fields::{Faults, TlsRpt, object, report_uris},
+    v1::fields::{Faults, TlsRpt, object, report_uris, tags},
 };
 
 /// What to change; what is absent stays.
@@ -26,6 +26,10 @@ pub(crate) struct UpdateDomain {
     /// TLS reporting.
     #[serde(default, deserialize_with = "object")]
     tls_rpt: Option<TlsRpt>,
+    /// Tags of your own, to find the domain by in lists: these and no others. Up to 20 words of letters, digits, `:`, `.`,
+    /// `_` and `-`.
+    #[schema(max_items = 20)]
+    tags: Option<Vec<String>>,
 }
 
 struct Errors;
@@ -67,18 +71,22 @@ pub(crate) async fn update_domain(
 ) -> Result<HttpResponse, Problem> {
     let mut faults = Faults::default();
     let uris = match &body.value.tls_rpt {
-        Some(tls_rpt) => match report_uris(&tls_rpt.rua, &mut faults) {
-            Some(uris) => Some(uris),
-            None => return Err(faults.into_problem()),
-        },
-        None => None,
+        Some(tls_rpt) => report_uris(&tls_rpt.rua, &mut faults).map(Some),
+        None => Some(None),
     };
+    let tags = match &body.value.tags {
+        Some(texts) => tags(texts, &mut faults).map(Some),
+        None => Some(None),
+    };
+    let (Some(uris), Some(tags)) = (uris, tags) else { return Err(faults.into_problem()) };
     let mut tx = scope.begin().await?;
-    let view = matching(&tx, id.0, &if_match).await?;
-    let view = match uris {
-        Some(uris) => tx.set_report_uris(id.0, &uris, &scope.actor(), scope.now()).await?,
-        None => view,
-    };
+    let mut view = matching(&tx, id.0, &if_match).await?;
+    if let Some(uris) = uris {
+        view = tx.set_report_uris(id.0, &uris, &scope.actor(), scope.now()).await?;
+    }
+    if let Some(tags) = tags {
+        view = tx.set_tags(id.0, &tags, &scope.actor(), scope.now()).await?;
+    }
     tx.commit().await?;
     DomainBody::answer(view, StatusCode::OK)
 }
