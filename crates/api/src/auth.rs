@@ -14,7 +14,7 @@ use actix_web::{
     web::Data,
 };
 use mtasts_model::{ApiKeyId, Scopes, TenantId, Timestamp};
-use mtasts_store::{Actor, TenantTx};
+use mtasts_store::{Actor, ActorKind, Operation, TenantTx};
 use secrecy::SecretString;
 
 use crate::{
@@ -146,6 +146,25 @@ impl Operator {
 }
 
 impl TenantScope {
+    /// The call by which an operation was asked for, on behalf of which its lines are carried out later, maybe by another
+    /// process. None unless a tenant's key asked. Its scopes were looked at when it asked.
+    pub(crate) fn deferred(state: Data<State>, operation: &Operation) -> Option<Self> {
+        let Actor { kind: ActorKind::ApiKey(key_id), source, request_id } = &operation.actor else { return None };
+        Some(Self {
+            state,
+            request_id: RequestId::noted(request_id.as_deref().unwrap_or_default()),
+            tenant_id: operation.tenant_id,
+            key_id: *key_id,
+            scopes: Scopes::ALL,
+            credential: SecretString::default(),
+            source: *source,
+        })
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        self.request_id.as_str()
+    }
+
     pub(crate) fn state(&self) -> &State {
         &self.state
     }

@@ -25,6 +25,8 @@ pub struct ApiConfig {
     pub public_url: Url,
     /// The longest body that is read, in octets.
     pub body_limit: usize,
+    /// The longest body of a bulk request, in octets; a line of it may be as long as `body_limit`.
+    pub bulk_body_limit: usize,
     /// How long a request's header may take to arrive.
     pub header_deadline: Duration,
     /// How long a request's body may take to arrive.
@@ -63,6 +65,7 @@ impl ApiConfig {
             operator_token,
             public_url,
             body_limit: 64 * 1024,
+            bulk_body_limit: 8 * 1024 * 1024,
             header_deadline: Duration::from_secs(10),
             body_deadline: Duration::from_secs(10),
             request_deadline: Duration::from_secs(20),

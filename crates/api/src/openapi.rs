@@ -30,6 +30,7 @@ use crate::{auth::access, problem::ProblemSchema, v1};
         (name = "delegation", description = "The CNAMEs of a domain: in other formats, by one click, or set by us."),
         (name = "dns-credentials", description = "Credentials for your own DNS, with which we set the CNAMEs for you."),
         (name = "policy", description = "The MTA-STS policy of a domain and its versions."),
+        (name = "operations", description = "Bulk operations: how far they have come, and what became of each line."),
         (name = "audit-events", description = "Who did what: append-only, each line chained to the one before."),
     ),
     servers((url = "/", description = "This server")),
@@ -84,7 +85,7 @@ mod tests {
                 assert!(!has_body || operation["responses"]["422"].is_object(), "{at} takes a body without 422");
             }
         }
-        assert_eq!(ids.len(), 30);
+        assert_eq!(ids.len(), 37);
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod audit_events;
+pub(crate) mod bulk;
 pub(crate) mod delegation;
 pub(crate) mod dns_credentials;
 pub(crate) mod domains;
 pub(crate) mod fields;
+pub(crate) mod operations;
 pub(crate) mod policy;
 pub(crate) mod tenants;
 
@@ -46,6 +48,13 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(policy::rollback::roll_back_policy)
         .service(policy::versions::list_versions)
         .service(policy::version::read_version)
-        .service(audit_events::list::list_audit_events);
+        .service(audit_events::list::list_audit_events)
+        .service(bulk::batch::batch_domains)
+        .service(bulk::import::import_domains)
+        .service(bulk::export::export_domains)
+        .service(operations::list::list_operations)
+        .service(operations::read::read_operation)
+        .service(operations::results::list_operation_results)
+        .service(operations::cancel::cancel_operation);
     config.service(v1.wrap(from_fn(authenticate)));
 }

@@ -109,6 +109,8 @@ ids! {
     NodeId = "nod";
     /// A line of the audit log.
     AuditEventId = "aud";
+    /// Many changes that were asked for in one request.
+    OperationId = "op";
 }
 
 #[cfg(test)]

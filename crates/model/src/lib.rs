@@ -21,7 +21,8 @@ pub use clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 pub use condition::{Condition, ConditionKind, Status};
 pub use feed::Revision;
 pub use ids::{
-    ApiKeyId, AuditEventId, CertificateId, DnsCredentialId, DomainId, NodeId, OrderId, PolicyVersionId, TenantId,
+    ApiKeyId, AuditEventId, CertificateId, DnsCredentialId, DomainId, NodeId, OperationId, OrderId, PolicyVersionId,
+    TenantId,
 };
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;

@@ -22,6 +22,7 @@ mod migrate;
 mod new_version;
 mod node;
 mod nudge;
+mod operation;
 mod order;
 mod schedule;
 mod sql;
@@ -51,6 +52,10 @@ pub use limits::{LimitBucket, Quota, QuotaError, SharedLimits, Taken};
 pub use migrate::{MigrationReport, migrate, newest_migration};
 pub use node::{Node, NodeKind};
 pub use nudge::{Channel, NudgeReceiver};
+pub use operation::{
+    LineOutcome, NewOperation, OPERATIONS_PER_TENANT, Operation, OperationChunk, OperationKind, OperationLine,
+    OperationState,
+};
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};

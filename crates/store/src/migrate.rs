@@ -16,6 +16,7 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0005_dns_credentials", sql: include_str!("../../../migrations/0005_dns_credentials.sql") },
     SqlFile { name: "0006_api_key_scopes", sql: include_str!("../../../migrations/0006_api_key_scopes.sql") },
     SqlFile { name: "0007_audit_chain", sql: include_str!("../../../migrations/0007_audit_chain.sql") },
+    SqlFile { name: "0011_operations", sql: include_str!("../../../migrations/0011_operations.sql") },
 ];
 
 /// What a migration did.

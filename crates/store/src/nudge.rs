@@ -24,10 +24,12 @@ pub enum Channel {
     Zone,
     /// A domain is due.
     Worker,
+    /// A bulk operation waits.
+    Operations,
 }
 
 impl Channel {
-    const ALL: [Self; 3] = [Self::Edge, Self::Zone, Self::Worker];
+    const ALL: [Self; 4] = [Self::Edge, Self::Zone, Self::Worker, Self::Operations];
 
     /// The name of the channel, in Postgres and in Redis.
     fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Channel {
             Self::Edge => "mtasts_edge",
             Self::Zone => "mtasts_zone",
             Self::Worker => "mtasts_worker",
+            Self::Operations => "mtasts_operations",
         }
     }
 }
@@ -65,15 +68,16 @@ impl Store {
 
 /// One signal for each channel.
 #[derive(Debug, Clone)]
-struct Signals([watch::Sender<()>; 3]);
+struct Signals([watch::Sender<()>; 4]);
 
 impl Signals {
     fn of(&self, channel: Channel) -> &watch::Sender<()> {
-        let Self([edge, zone, worker]) = self;
+        let Self([edge, zone, worker, operations]) = self;
         match channel {
             Channel::Edge => edge,
             Channel::Zone => zone,
             Channel::Worker => worker,
+            Channel::Operations => operations,
         }
     }
 

@@ -4,6 +4,8 @@ mod dns_credentials;
 mod domains;
 mod idempotency;
 mod keys;
+mod operation_chunks;
+mod operations;
 mod policies;
 mod withdrawal;
 
@@ -12,6 +14,7 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 pub(crate) use idempotency::IDEMPOTENCY_KEPT;
 use mtasts_model::{AuditEventId, DomainId, TenantId, Timestamp};
+pub use operation_chunks::OperationChunk;
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value as Json;
 use uuid::Uuid;

@@ -20,7 +20,8 @@ const API_KEY: &str = "api_key";
 enum Access {
     /// The operator token.
     Operator,
-    /// Any key of the tenant: nothing but what belongs to the key itself is shown.
+    /// Any key of the tenant: nothing but what belongs to the key itself is shown; or the operation reads from the body
+    /// what is asked for, and holds the key to the scopes of that.
     AnyKey,
     /// A key with this scope.
     Key(Scope),
@@ -61,6 +62,13 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/v1/domains/{domain_id}/policy/versions", Key(DomainsRead)),
     ("GET", "/v1/domains/{domain_id}/policy/versions/{version_id}", Key(DomainsRead)),
     ("GET", "/v1/audit-events", Key(AuditRead)),
+    ("POST", "/v1/domains:batch", AnyKey),
+    ("POST", "/v1/domains:import", Key(DomainsWrite)),
+    ("GET", "/v1/domains:export", Key(DomainsRead)),
+    ("GET", "/v1/operations", Key(DomainsRead)),
+    ("GET", "/v1/operations/{operation_id}", Key(DomainsRead)),
+    ("GET", "/v1/operations/{operation_id}/results", Key(DomainsRead)),
+    ("POST", "/v1/operations/{operation_id}/cancel", Key(DomainsWrite)),
 ];
 
 /// Whether a key with these scopes may call the operation. `path` is the one that the router matched.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
-use mtasts_model::{ApiKeyId, DnsCredentialId, DomainId, PolicyVersionId, TenantId, ids::IdError};
+use mtasts_model::{ApiKeyId, DnsCredentialId, DomainId, OperationId, PolicyVersionId, TenantId, ids::IdError};
 
 use crate::{observe::Subject, problem::Problem};
 
@@ -44,6 +44,10 @@ impl InPath for ApiKeyId {
 
 impl InPath for DnsCredentialId {
     const PARAMETER: &'static str = "dns_credential_id";
+}
+
+impl InPath for OperationId {
+    const PARAMETER: &'static str = "operation_id";
 }
 
 impl InPath for PolicyVersionId {

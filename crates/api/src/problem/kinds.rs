@@ -43,6 +43,8 @@ pub enum ProblemKind {
     ApiKeyEnded,
     /// The tenant has as many DNS credentials as it may.
     DnsCredentialQuota,
+    /// The tenant has as many of something as it may.
+    QuotaExceeded,
     /// `If-Match` does not match.
     PreconditionFailed,
     /// The body is too long.
@@ -73,13 +75,15 @@ pub enum ProblemKind {
     DnsProviderUnavailable,
     /// Too many calls to customers' DNS providers at this moment.
     DnsCallsBusy,
+    /// Too many bulk requests are being read at this moment.
+    BulkBusy,
     /// Not done in time.
     DeadlineExceeded,
 }
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -100,6 +104,7 @@ impl ProblemKind {
         Self::DelegationRefused,
         Self::ApiKeyEnded,
         Self::DnsCredentialQuota,
+        Self::QuotaExceeded,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -114,6 +119,7 @@ impl ProblemKind {
         Self::StoreUnavailable,
         Self::DnsProviderUnavailable,
         Self::DnsCallsBusy,
+        Self::BulkBusy,
         Self::DeadlineExceeded,
     ];
 
@@ -139,6 +145,7 @@ impl ProblemKind {
             Self::DelegationRefused => "delegation-refused",
             Self::ApiKeyEnded => "api-key-ended",
             Self::DnsCredentialQuota => "dns-credential-quota",
+            Self::QuotaExceeded => "quota-exceeded",
             Self::PreconditionFailed => "precondition-failed",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
@@ -154,6 +161,7 @@ impl ProblemKind {
             Self::StoreUnavailable => "store-unavailable",
             Self::DnsProviderUnavailable => "dns-provider-unavailable",
             Self::DnsCallsBusy => "dns-calls-busy",
+            Self::BulkBusy => "bulk-busy",
             Self::DeadlineExceeded => "deadline-exceeded",
         }
     }
@@ -175,6 +183,7 @@ impl ProblemKind {
             | Self::DelegationRefused
             | Self::ApiKeyEnded
             | Self::DnsCredentialQuota
+            | Self::QuotaExceeded
             | Self::IdempotencyInFlight => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -187,9 +196,11 @@ impl ProblemKind {
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::CustomerDnsOff => StatusCode::NOT_IMPLEMENTED,
-            Self::StoreUnavailable | Self::DnsProviderUnavailable | Self::DnsCallsBusy | Self::DeadlineExceeded => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::StoreUnavailable
+            | Self::DnsProviderUnavailable
+            | Self::DnsCallsBusy
+            | Self::BulkBusy
+            | Self::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -215,6 +226,7 @@ impl ProblemKind {
             Self::DelegationRefused => "Other records stand in the way",
             Self::ApiKeyEnded => "The API key cannot be rotated any more",
             Self::DnsCredentialQuota => "No further DNS credential is possible",
+            Self::QuotaExceeded => "The quota is used up",
             Self::PreconditionFailed => "The policy is not the expected version",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "This media type is not read here",
@@ -230,6 +242,7 @@ impl ProblemKind {
             Self::StoreUnavailable => "The service cannot reach its store",
             Self::DnsProviderUnavailable => "The DNS provider does not answer",
             Self::DnsCallsBusy => "Too many calls to DNS providers are under way",
+            Self::BulkBusy => "Too many bulk requests are under way",
             Self::DeadlineExceeded => "The request took too long",
         }
     }
@@ -312,12 +325,21 @@ impl ProblemKind {
                 "A tenant may keep 100 DNS credentials. Delete those that are no longer needed; one credential serves \
                  all domains of its zone."
             }
+            Self::QuotaExceeded => {
+                "You have as many as you may: `quota` names what is counted, `limit` how many are possible, and `used` \
+                 how many there are. Remove what is no longer needed, or ask the operator of this service for more. Of \
+                 `operations` those count that have not ended: wait until one is done, or cancel one. Nothing was \
+                 changed."
+            }
             Self::PreconditionFailed => {
                 "`If-Match` names another version than the current one, whose id is in `current`. Read the policy, \
                  decide again, and send its `ETag`."
             }
             Self::BodyTooLarge => "The body is longer than `limit` octets. Nothing was changed.",
-            Self::UnsupportedMediaType => "Send JSON with `Content-Type: application/json`, without a content coding.",
+            Self::UnsupportedMediaType => {
+                "Send JSON with `Content-Type: application/json`, or to an import lines of JSON with \
+                 `Content-Type: application/x-ndjson`, without a content coding."
+            }
             Self::InvalidFields => {
                 "The body is JSON, but a field is missing, unknown, repeated, or of a wrong type or value. `errors` \
                  has one entry for each, with a JSON pointer (RFC 6901), a stable code, and what to write instead. \
@@ -364,6 +386,10 @@ impl ProblemKind {
             Self::DnsCallsBusy => {
                 "Only a few calls to DNS providers run at the same time, per tenant and in all, so that a slow name \
                  server holds up nobody else. Nothing was changed; repeat the request after `Retry-After` seconds."
+            }
+            Self::BulkBusy => {
+                "Only a few bulk requests are read at the same time, per tenant and in all, as they are large. Nothing was \
+                 changed; repeat the request after `Retry-After` seconds."
             }
             Self::StoreUnavailable => {
                 "The database does not answer at the moment. Policies are served on. Repeat the request after \

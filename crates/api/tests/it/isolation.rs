@@ -20,12 +20,15 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
     service.dns.expect("check cloudflare - token-of-the-owner", Reply::Done);
     let body = json!({"name": "ours", "provider": {"type": "cloudflare", "token": "token-of-the-owner"}});
     let credential = owner.send("POST", "/v1/dns-credentials", body).await.body["id"].as_str().unwrap().to_owned();
+    let body = json!({"operations": [{"op": "create", "name": "batched.test"}]});
+    let operation = owner.send("POST", "/v1/domains:batch", body).await.body["id"].as_str().unwrap().to_owned();
     let before = owner.get(&path).await.body;
     let foreign = |name: &str| match name {
         "domain_id" => domain.clone(),
         "version_id" => version.clone(),
         "key_id" => owner.key_id.clone(),
         "dns_credential_id" => credential.clone(),
+        "operation_id" => operation.clone(),
         other => panic!("a new path parameter: {other}; say here what a foreign one looks like"),
     };
     let never = |name: &str| match name {
@@ -33,6 +36,7 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "version_id" => format!("pol_{NOBODY}"),
         "key_id" => format!("key_{NOBODY}"),
         "dns_credential_id" => format!("dns_{NOBODY}"),
+        "operation_id" => format!("op_{NOBODY}"),
         other => panic!("a new path parameter: {other}"),
     };
     let mut covered = 0;
@@ -87,6 +91,7 @@ async fn every_operation_asks_for_a_credential_of_its_kind() {
             "version_id" => format!("pol_{NOBODY}"),
             "key_id" => format!("key_{NOBODY}"),
             "dns_credential_id" => format!("dns_{NOBODY}"),
+            "operation_id" => format!("op_{NOBODY}"),
             other => panic!("a new path parameter: {other}"),
         });
         let call = || {

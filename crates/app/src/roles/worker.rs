@@ -84,7 +84,9 @@ pub(crate) async fn forget(
     let mut forgotten = 0;
     loop {
         let now = clock.now();
-        let batch = store.prune_tombstones(tombstones_kept, now).await? + store.prune_issued(now).await?;
+        let batch = store.prune_tombstones(tombstones_kept, now).await?
+            + store.prune_issued(now).await?
+            + store.prune_operations(now).await?;
         if batch == 0 {
             return Ok(forgotten);
         }

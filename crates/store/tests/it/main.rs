@@ -16,6 +16,7 @@ mod leases;
 mod limits;
 mod migrations;
 mod nudges;
+mod operations;
 mod orders;
 mod outage;
 mod plans;

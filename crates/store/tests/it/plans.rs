@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    AuditEventId, Condition, ConditionKind, DomainId, Mode, NodeId, Revision, Status, SystemEntropy, TenantId,
-    Timestamp, feed::RecordType, lifecycle::StepKind,
+    AuditEventId, Condition, ConditionKind, DomainId, Mode, NodeId, OperationId, Revision, Status, SystemEntropy,
+    TenantId, Timestamp, feed::RecordType, lifecycle::StepKind,
 };
 use mtasts_store::{
-    Actor, AuditFilter, DomainFilter, DomainState, Lease, NodeKind, Role, Store, TenantTx, VersionReason,
+    Actor, AuditFilter, DomainFilter, DomainState, Lease, LineOutcome, NewOperation, NodeKind, OperationKind,
+    OperationLine, Role, Store, TenantTx, VersionReason,
 };
 use mtasts_testkit::wait_until;
 use uuid::Uuid;
@@ -74,6 +75,12 @@ const LOAD: &str = r#"
     INSERT INTO audit_heads SELECT tenant_id, max(seq), sha256('') FROM audit_chain GROUP BY tenant_id;
     SET session_replication_role = DEFAULT;
     INSERT INTO idempotency_keys SELECT ten(i), 'k' || i, '\x00', 200, '', now() FROM n;
+    INSERT INTO operations (id, tenant_id, kind, state, actor, total, created_at, finished_at, not_before)
+        SELECT uid('op', i), ten(i), 'batch', CASE WHEN i % 500 = 0 THEN 'queued' ELSE 'done' END, 'operator', 10, now(),
+            CASE WHEN i % 500 > 0 THEN now() END, '2020-01-01' FROM n WHERE i <= 5000;
+    INSERT INTO operation_lines (operation_id, tenant_id, line, body, failed, result)
+        SELECT uid('op', i), ten(i), l, 'x', CASE WHEN i % 500 > 0 THEN l % 2 = 0 END, CASE WHEN i % 500 > 0 THEN '{}'::jsonb END
+        FROM n, generate_series(1, 10) l WHERE i <= 5000;
     INSERT INTO failed_validations SELECT 'd' || i || '.example', now() FROM n;
     ANALYZE"#;
 
@@ -152,6 +159,7 @@ async fn nothing_that_runs_often_reads_a_table_from_end_to_end() {
     for time in 0..TIMES {
         reads_of_the_api(&api, &sample).await;
         writes_of_the_api(&fixture, &api, &sample, time).await;
+        operations_of_the_api(&api, &sample).await;
     }
     api.verify_audit_chain(sample.tenant).await.unwrap();
     drop(api);
@@ -180,6 +188,12 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
     tx.list_api_keys(None, 50).await.unwrap();
     tx.audit_events(None, 50).await.unwrap();
     audit_log(&tx).await;
+    let operation = tx.list_operations(None, 50).await.unwrap()[0].id;
+    tx.list_operations(Some(operation), 50).await.unwrap();
+    tx.operation(operation).await.unwrap().unwrap();
+    for only_failed in [false, true] {
+        tx.operation_results(operation, only_failed, Some(2), 50).await.unwrap();
+    }
     let filters = [
         DomainFilter::default(),
         DomainFilter { mode: Some(Mode::Enforce), ..DomainFilter::default() },
@@ -254,6 +268,26 @@ async fn all_of_the_edge(fixture: &Fixture, edge: &Store, sample: &Sample) {
     edge.acknowledge(node, Revision::new(1), sample.now, LEASE).await.unwrap();
 }
 
+/// From the request to the last chunk, as far as no domain is changed.
+async fn operations_of_the_api(api: &Store, sample: &Sample) {
+    let actor = Actor::operator();
+    let lines = (1..=3).map(|number| OperationLine { number, body: Some(b"{}".to_vec()) }).collect();
+    let id = OperationId::draw(sample.now, &SystemEntropy);
+    let new = NewOperation { id, kind: OperationKind::Batch, lines };
+    let mut tx = api.tenant_tx(sample.tenant).await.unwrap();
+    tx.create_operation(&new, &actor, sample.now).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut chunk = api.next_chunk(50, sample.now).await.unwrap().unwrap();
+    chunk.lock_domains(&[sample.domain], &["d7.example".to_owned()]).await.unwrap();
+    let outcome = |number| LineOutcome { number, failed: false, result: serde_json::json!({}) };
+    let outcomes = chunk.lines().iter().map(|line| outcome(line.number)).collect();
+    chunk.finish(outcomes, sample.now).await.unwrap();
+    api.note_failed_chunk(id, sample.now).await.unwrap();
+    let mut tx = api.tenant_tx(sample.tenant).await.unwrap();
+    tx.cancel_operation(id, &actor, sample.now).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+}
+
 async fn all_of_the_worker(fixture: &Fixture, worker: &Store, sample: &Sample) {
     worker.next_due_at().await.unwrap();
     let claimed = worker.claim_due("w", 20, LEASE, sample.now, &mtasts_store::Shares::default()).await.unwrap();
@@ -263,6 +297,7 @@ async fn all_of_the_worker(fixture: &Fixture, worker: &Store, sample: &Sample) {
     hostings_of_the_worker(worker, sample.now).await;
     worker.prune_tombstones(TimeDelta::days(1), sample.now).await.unwrap();
     worker.prune_expired(sample.now).await.unwrap();
+    worker.prune_operations(sample.now).await.unwrap();
     worker.prune_issued(sample.now).await.unwrap();
 }
 

@@ -49,6 +49,16 @@ pub(crate) struct CreateDomain {
     tls_rpt: Option<TlsRpt>,
 }
 
+/// What is to be made, or what is wrong with it.
+pub(crate) fn wanted(body: &CreateDomain, scope: &TenantScope) -> Result<NewDomain, Problem> {
+    let Wanted { mut new, first } = body.parse(scope)?;
+    if new.preferred_mode == Mode::Enforce {
+        return Err(enforce::refusal(&[Doubt::not_checked()]));
+    }
+    new.first = first.map(|policy| new_version(scope, policy, VersionReason::Registered, None));
+    Ok(new)
+}
+
 /// The parts of a [`NewDomain`] that the caller chooses.
 struct Wanted {
     new: NewDomain,
@@ -56,6 +66,11 @@ struct Wanted {
 }
 
 impl CreateDomain {
+    /// Begins in `testing` where `enforce` is wanted, which needs proof.
+    pub(crate) fn lower_enforce(&mut self) {
+        self.mode = self.mode.map(|mode| if mode == Mode::Enforce { Mode::Testing } else { mode });
+    }
+
     fn parse(&self, scope: &TenantScope) -> Result<Wanted, Problem> {
         let mut faults = Faults::default();
         let state = scope.state();
@@ -127,11 +142,7 @@ pub(crate) async fn create_domain(
     key: IdempotencyKey,
     body: Json<CreateDomain>,
 ) -> Result<HttpResponse, Problem> {
-    let Wanted { mut new, first } = body.value.parse(&scope)?;
-    if new.preferred_mode == Mode::Enforce {
-        return Err(enforce::refusal(&[Doubt::not_checked()]));
-    }
-    new.first = first.map(|policy| new_version(&scope, policy, VersionReason::Registered, None));
+    let new = wanted(&body.value, &scope)?;
     let tx = scope.begin().await?;
     let now = scope.now();
     let answer = Once::new(&key, body.hash, now)

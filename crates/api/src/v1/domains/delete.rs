@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, delete};
 use mtasts_model::{DomainId, MaxAge, Mode, Policy, lifecycle::WITHDRAWAL_MAX_AGE};
-use mtasts_store::VersionReason;
+use mtasts_store::{DomainView, TenantTx, VersionReason};
 use utoipa::{
     IntoResponses,
     openapi::{RefOr, Response},
@@ -45,11 +45,16 @@ impl IntoResponses for Errors {
 )]
 #[delete("/domains/{domain_id}")]
 pub(crate) async fn delete_domain(scope: TenantScope, id: PathId<DomainId>) -> Result<HttpResponse, Problem> {
-    let none = no_policy()?;
     let mut tx = scope.begin().await?;
-    tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-    let none = new_version(&scope, none, VersionReason::Withdrawn, None);
-    let view = tx.request_withdrawal(id.0, none, &scope.actor(), scope.now()).await?;
+    let view = withdraw(&mut tx, &scope, id.0).await?;
     tx.commit().await?;
     Ok(HttpResponse::Accepted().json(DomainBody::of(view)))
+}
+
+/// Asks for the removal of a domain.
+pub(crate) async fn withdraw(tx: &mut TenantTx, scope: &TenantScope, id: DomainId) -> Result<DomainView, Problem> {
+    let none = no_policy()?;
+    tx.domain(id).await?.ok_or_else(|| Problem::not_found("domain"))?;
+    let none = new_version(scope, none, VersionReason::Withdrawn, None);
+    Ok(tx.request_withdrawal(id, none, &scope.actor(), scope.now()).await?)
 }
