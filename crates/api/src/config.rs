@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use mtasts_model::{NameRules, ZoneName, label::Placement};
+use mtasts_store::Quotas;
 use secrecy::SecretString;
 use url::Url;
 
@@ -45,6 +46,8 @@ pub struct ApiConfig {
     pub customer_dns_calls_per_tenant: usize,
     /// How many calls are possible; None: as many as anybody likes.
     pub limits: Option<LimitSettings>,
+    /// What a tenant may have to which the operator granted nothing else.
+    pub quotas: Quotas,
     /// Threads that handle requests.
     pub workers: usize,
     /// Connections at a time, per worker.
@@ -75,6 +78,7 @@ impl ApiConfig {
             customer_dns_calls: 64,
             customer_dns_calls_per_tenant: 4,
             limits: Some(LimitSettings::default()),
+            quotas: Quotas::default(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
         }

@@ -31,6 +31,7 @@ use crate::{auth::access, problem::ProblemSchema, v1};
         (name = "dns-credentials", description = "Credentials for your own DNS, with which we set the CNAMEs for you."),
         (name = "policy", description = "The MTA-STS policy of a domain and its versions."),
         (name = "operations", description = "Bulk operations: how far they have come, and what became of each line."),
+        (name = "usage", description = "What a tenant has and uses, day by day."),
         (name = "audit-events", description = "Who did what: append-only, each line chained to the one before."),
     ),
     servers((url = "/", description = "This server")),
@@ -85,7 +86,7 @@ mod tests {
                 assert!(!has_body || operation["responses"]["422"].is_object(), "{at} takes a body without 422");
             }
         }
-        assert_eq!(ids.len(), 37);
+        assert_eq!(ids.len(), 41);
     }
 
     #[test]

@@ -9,7 +9,9 @@ pub(crate) mod domains;
 pub(crate) mod fields;
 pub(crate) mod operations;
 pub(crate) mod policy;
+pub(crate) mod quotas;
 pub(crate) mod tenants;
+pub(crate) mod usage;
 
 use actix_web::middleware::from_fn;
 use utoipa_actix_web::{scope::scope, service_config::ServiceConfig};
@@ -55,6 +57,10 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(operations::list::list_operations)
         .service(operations::read::read_operation)
         .service(operations::results::list_operation_results)
-        .service(operations::cancel::cancel_operation);
+        .service(operations::cancel::cancel_operation)
+        .service(quotas::read::read_tenant_quotas)
+        .service(quotas::replace::replace_tenant_quotas)
+        .service(usage::own::read_usage)
+        .service(usage::tenant::read_tenant_usage);
     config.service(v1.wrap(from_fn(authenticate)));
 }

@@ -6,6 +6,7 @@ mod data_dir;
 mod issuer;
 mod limits;
 mod nameserver;
+mod quotas;
 mod sections;
 mod serving;
 mod working;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     customers::{CustomerDnsSection, DomainConnectSection},
     data_dir::{key_ring, operator_token},
     limits::LimitsSection,
+    quotas::QuotasSection,
     sections::{
         AdminConfig, ApiSection, DatabaseConfig, EdgeSection, IssuerConfig, IssuerKind, LogConfig, LogFormat,
         NamesConfig, NameserverSection, ProbeSection, RedisConfig, ReportsConfig, ResolverSection, SecretsConfig,
@@ -46,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) secrets: SecretsConfig,
     pub(crate) api: ApiSection,
     pub(crate) limits: LimitsSection,
+    pub(crate) quotas: QuotasSection,
     pub(crate) customer_dns: CustomerDnsSection,
     pub(crate) domain_connect: DomainConnectSection,
     pub(crate) admin: AdminConfig,
@@ -73,6 +76,7 @@ impl Default for Config {
             secrets: SecretsConfig::default(),
             api: ApiSection::default(),
             limits: LimitsSection::default(),
+            quotas: QuotasSection::default(),
             customer_dns: CustomerDnsSection::default(),
             domain_connect: DomainConnectSection::default(),
             admin: AdminConfig::default(),
@@ -202,6 +206,7 @@ impl Config {
         self.issuer.check()?;
         self.api.public_url()?;
         self.limits.settings()?;
+        self.quotas.quotas()?;
         self.customer_dns.cloudflare_api()?;
         self.domain_connect.identity(self.service.zone()?.as_str())?;
         if let Err(error) = crate::logging::filter(&self.log.level) {

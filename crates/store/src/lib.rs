@@ -24,12 +24,14 @@ mod node;
 mod nudge;
 mod operation;
 mod order;
+mod quota;
 mod schedule;
 mod sql;
 mod store;
 mod stored;
 mod tenancy;
 mod tenant_tx;
+mod usage;
 mod version;
 mod zone;
 
@@ -53,12 +55,13 @@ pub use migrate::{MigrationReport, migrate, newest_migration};
 pub use node::{Node, NodeKind};
 pub use nudge::{Channel, NudgeReceiver};
 pub use operation::{
-    LineOutcome, NewOperation, OPERATIONS_PER_TENANT, Operation, OperationChunk, OperationKind, OperationLine,
-    OperationState,
+    LineOutcome, NewOperation, Operation, OperationChunk, OperationKind, OperationLine, OperationState,
 };
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
+pub use quota::{GrantedQuotas, QuotaUse, Quotas};
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::TenantTx;
+pub use usage::{DomainCounts, UsageDay};
 pub use version::{NewVersion, PolicyVersion, SetPolicy, VersionReason};
 pub use zone::ZoneWrite;

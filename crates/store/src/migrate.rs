@@ -17,6 +17,7 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0006_api_key_scopes", sql: include_str!("../../../migrations/0006_api_key_scopes.sql") },
     SqlFile { name: "0007_audit_chain", sql: include_str!("../../../migrations/0007_audit_chain.sql") },
     SqlFile { name: "0011_operations", sql: include_str!("../../../migrations/0011_operations.sql") },
+    SqlFile { name: "0012_usage", sql: include_str!("../../../migrations/0012_usage.sql") },
 ];
 
 /// What a migration did.

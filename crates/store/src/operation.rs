@@ -8,9 +8,6 @@ use uuid::Uuid;
 
 use crate::{Actor, ActorKind, Store, StoreError, sql, stored::At};
 
-/// How many operations of one tenant may wait or be under way.
-pub const OPERATIONS_PER_TENANT: u32 = 20;
-
 /// How long an operation that has ended is kept, with the results of its lines.
 const KEPT: TimeDelta = TimeDelta::days(7);
 

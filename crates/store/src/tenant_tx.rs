@@ -7,6 +7,8 @@ mod keys;
 mod operation_chunks;
 mod operations;
 mod policies;
+mod quotas;
+mod usage;
 mod withdrawal;
 
 use std::collections::BTreeSet;
@@ -40,6 +42,8 @@ pub struct TenantTx {
     nudges: BTreeSet<Channel>,
     /// The key that was found fresh, and of which request, when.
     idempotent: Option<idempotency::Begun>,
+    /// How many domains it has registered.
+    domains_made: u64,
 }
 
 impl std::fmt::Debug for TenantTx {
@@ -88,7 +92,7 @@ impl TenantTx {
         // because row-level security must hold even if the pool was opened as somebody else.
         let set = "SELECT set_config('role', 'mtasts_api', true), set_config('app.tenant', $1, true)";
         sql::execute(&tx, set, vec![tenant.as_uuid().to_string().into()]).await?;
-        Ok(Self { store, tx, tenant, nudges: BTreeSet::new(), idempotent: None })
+        Ok(Self { store, tx, tenant, nudges: BTreeSet::new(), idempotent: None, domains_made: 0 })
     }
 
     /// Whose it is.

@@ -69,6 +69,10 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/v1/operations/{operation_id}", Key(DomainsRead)),
     ("GET", "/v1/operations/{operation_id}/results", Key(DomainsRead)),
     ("POST", "/v1/operations/{operation_id}/cancel", Key(DomainsWrite)),
+    ("GET", "/v1/tenants/{tenant_id}/quotas", Operator),
+    ("PUT", "/v1/tenants/{tenant_id}/quotas", Operator),
+    ("GET", "/v1/usage", Key(DomainsRead)),
+    ("GET", "/v1/tenants/{tenant_id}/usage", Operator),
 ];
 
 /// Whether a key with these scopes may call the operation. `path` is the one that the router matched.

@@ -17,7 +17,7 @@ use crate::{
     problem::{FieldError, Problem, ProblemKind},
     v1::{
         domains::{
-            create::{CreateDomain, wanted},
+            create::{self, CreateDomain, wanted},
             delete::withdraw,
         },
         fields::ModeSchema,
@@ -175,9 +175,11 @@ fn change(
         (OperationKind::Import, _) => {
             let mut body: CreateDomain = json::parse(line)?;
             body.lower_enforce();
-            create(&body, scope, told)
+            registration(&body, scope, told)
         }
-        (OperationKind::Batch, Kind::Create) => create(&json::parse::<WithoutOp<CreateDomain>>(line)?.0, scope, told),
+        (OperationKind::Batch, Kind::Create) => {
+            registration(&json::parse::<WithoutOp<CreateDomain>>(line)?.0, scope, told)
+        }
         (OperationKind::Batch, Kind::SetMode) => {
             let line = json::parse::<WithoutOp<SetModeLine>>(line)?.0;
             let target = Target::read(line.domain_id.as_deref(), line.name.as_deref(), scope)?;
@@ -194,7 +196,7 @@ fn change(
     }
 }
 
-fn create(body: &CreateDomain, scope: &TenantScope, told: &mut Told) -> Result<Change, Problem> {
+fn registration(body: &CreateDomain, scope: &TenantScope, told: &mut Told) -> Result<Change, Problem> {
     let new = wanted(body, scope)?;
     told.name = Some(new.name.as_str().to_owned());
     Ok(Change::Create(Box::new(new)))
@@ -217,7 +219,7 @@ impl Change {
         told: &mut Told,
     ) -> Result<(), Problem> {
         let domain = match self {
-            Self::Create(new) => tx.create_domain(*new, &scope.actor(), scope.now()).await?,
+            Self::Create(new) => create::carry_out(tx, scope, *new).await?,
             Self::SetMode { target, mode, override_reason } => {
                 let domain = target.find(tx).await?;
                 // Any version: the line was written without looking at one.

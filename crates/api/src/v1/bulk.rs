@@ -28,7 +28,8 @@ async fn accept(
     let tx = scope.begin().await?;
     Once::new(key, hash, now)
         .run(tx, async |tx| {
-            let operation = tx.create_operation(&new, &scope.actor(), now).await?;
+            let quota = scope.state().config.quotas.operations;
+            let operation = tx.create_operation(&new, quota, &scope.actor(), now).await?;
             let location = format!("/v1/operations/{}", operation.id);
             Ok(Answer::new(StatusCode::ACCEPTED, &OperationBody::from(operation))?.location(location))
         })

@@ -20,3 +20,4 @@ mod scripted;
 mod service;
 mod spec;
 mod tenancy;
+mod usage;

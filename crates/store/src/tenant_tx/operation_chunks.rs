@@ -67,7 +67,7 @@ impl TenantTx {
     async fn adopt(store: Store, tx: sea_orm::DatabaseTransaction, tenant: TenantId) -> Result<Self, StoreError> {
         let set = "SELECT set_config('app.tenant', $1, true), set_config('app.runner', 'off', true)";
         sql::execute(&tx, set, vec![tenant.as_uuid().to_string().into()]).await?;
-        Ok(Self { store, tx, tenant, nudges: [].into(), idempotent: None })
+        Ok(Self { store, tx, tenant, nudges: [].into(), idempotent: None, domains_made: 0 })
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::TenantTx;
 use crate::{
-    Actor, Channel, LineOutcome, NewOperation, OPERATIONS_PER_TENANT, Operation, OperationLine, StoreError,
+    Actor, Channel, LineOutcome, NewOperation, Operation, OperationLine, StoreError,
     operation::{COLUMNS, OperationRow, actor_word},
     sql::{self, MAX_LIST},
     stored::At,
@@ -24,14 +24,15 @@ struct ResultRow {
 
 impl TenantTx {
     /// Stores an operation with its lines, to be carried out once this is committed. [`StoreError::QuotaExceeded`] when
-    /// as many are waiting as may.
+    /// as many wait as may: `quota`, unless the operator granted the tenant another number.
     pub async fn create_operation(
         &mut self,
         new: &NewOperation,
+        quota: u64,
         by: &Actor,
         now: Timestamp,
     ) -> Result<Operation, StoreError> {
-        self.check_pending_operations().await?;
+        self.check_pending_operations(quota).await?;
         let total = i32::try_from(new.lines.len()).unwrap_or(i32::MAX);
         let insert = format!(
             "INSERT INTO operations (id, tenant_id, kind, state, actor, source, request_id, total, created_at,
@@ -58,14 +59,14 @@ impl TenantTx {
     }
 
     /// Under a lock, so that requests that come at the same time are counted one after the other.
-    async fn check_pending_operations(&self) -> Result<(), StoreError> {
+    async fn check_pending_operations(&self, quota: u64) -> Result<(), StoreError> {
         let tenant = self.tenant.as_uuid();
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended('operations of ' || $1, 0))";
         sql::execute(&self.tx, lock, vec![tenant.to_string().into()]).await?;
         let count = "SELECT count(*) AS pending FROM operations WHERE tenant_id = $1 AND finished_at IS NULL";
         let row = sql::row(&self.tx, count, vec![tenant.into()]).await?.ok_or(StoreError::NotFound)?;
         let used = u64::try_from(row.try_get::<i64>("", "pending")?).unwrap_or(0);
-        let limit = u64::from(OPERATIONS_PER_TENANT);
+        let limit = self.granted_quotas().await?.operations.unwrap_or(quota);
         if used < limit { Ok(()) } else { Err(StoreError::QuotaExceeded { quota: "operations", limit, used }) }
     }
 

@@ -21,6 +21,7 @@ mod orders;
 mod outage;
 mod plans;
 mod tenancy;
+mod usage;
 mod versions;
 mod withdrawal;
 mod zone;

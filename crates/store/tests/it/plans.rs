@@ -30,6 +30,7 @@ const LOAD: &str = r#"
     INSERT INTO tenants SELECT uid('ten', i), 'tenant', NULL, now() FROM generate_series(1, 502) i;
     INSERT INTO api_keys SELECT uid('key', i), ten(i), 'key', 'p', sha256(i::text::bytea), now() FROM n;
     INSERT INTO labels SELECT lpad(translate(to_hex(i), '0189', 'ghij'), 25, 'z') || 'a', now() FROM n;
+    SET session_replication_role = replica;
     INSERT INTO domains (id, tenant_id, name, label, state, mx_source, preferred_mode, preferred_max_age, report_uris,
             created_at, nudged_at, withdraw_requested_at)
         SELECT uid('dom', i), ten(i), 'd' || i || '.example', lpad(translate(to_hex(i), '0189', 'ghij'), 25, 'z') || 'a',
@@ -52,6 +53,15 @@ const LOAD: &str = r#"
         now() + interval '90 days', '1', 'ca', now() + interval '60 days', NULL, NULL, now(), true FROM n;
     UPDATE domains d SET version_id = v.id, mode = v.mode, certificate_id = c.id
         FROM policy_versions v, certificates c WHERE v.domain_id = d.id AND c.domain_id = d.id;
+    SET session_replication_role = DEFAULT;
+    ALTER TABLE domain_counts DISABLE TRIGGER domain_counts_guard;
+    INSERT INTO domain_counts SELECT tenant_id, count(*), 0, count(*), 0 FROM domains GROUP BY tenant_id;
+    ALTER TABLE domain_counts ENABLE TRIGGER domain_counts_guard;
+    INSERT INTO usage_days (tenant_id, day, counted_at, domains, mode_none, mode_testing, mode_enforce)
+        SELECT uid('ten', t), date '2025-12-31' - d, now(), 1, 0, 1, 0
+        FROM generate_series(1, 502) t, generate_series(0, 100) d;
+    INSERT INTO tenant_quotas SELECT uid('ten', i), 1000000, NULL, now() FROM generate_series(1, 502) i;
+    INSERT INTO domain_served_days SELECT uid('dom', i), ten(i), '2025-12-31' FROM n;
     INSERT INTO domain_schedule (domain_id, tenant_id, wake_at)
         SELECT uid('dom', i), ten(i), CASE WHEN i % 10 = 3 THEN timestamptz '2025-01-01' ELSE '2030-01-01' END FROM n;
     INSERT INTO domain_conditions SELECT uid('dom', i), ten(i), k, (ARRAY['False', 'True', 'True'])[1 + i % 3], 'r',
@@ -99,7 +109,9 @@ async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
     })
     .await;
     let counters = "SELECT relname, seq_scan FROM pg_stat_user_tables
-        WHERE relname NOT IN ('nodes', 'ledger_gaps', 'feed_floors', 'acme_accounts', 'token_buckets', 'seaql_migrations', 'zone_hostings', 'n')";
+        WHERE relname NOT IN ('nodes', 'ledger_gaps', 'feed_floors', 'acme_accounts', 'token_buckets', 'seaql_migrations', 'zone_hostings', 'n',
+            -- The worker notes all of it, tenant by tenant.
+            'domain_counts')";
     let lines = fixture.database.psql(counters).await;
     lines
         .lines()
@@ -188,6 +200,9 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
     tx.list_api_keys(None, 50).await.unwrap();
     tx.audit_events(None, 50).await.unwrap();
     audit_log(&tx).await;
+    tx.granted_quotas().await.unwrap();
+    tx.quota_use().await.unwrap();
+    tx.usage(sample.now.date_naive() - TimeDelta::days(30), sample.now.date_naive()).await.unwrap();
     let operation = tx.list_operations(None, 50).await.unwrap()[0].id;
     tx.list_operations(Some(operation), 50).await.unwrap();
     tx.operation(operation).await.unwrap().unwrap();
@@ -242,6 +257,7 @@ async fn writes_of_the_api(fixture: &Fixture, api: &Store, sample: &Sample, time
     tx.set_policy(sample.domain, new, None, &actor, sample.now).await.unwrap();
     let first = fixture.version(policy(Mode::None, &[], 60), VersionReason::Registered);
     let new = fixture.new_domain(&format!("new{time}.example"), Some(first));
+    tx.make_room_for_domain(1).await.unwrap();
     let made = tx.create_domain(new, &actor, sample.now).await.unwrap();
     tx.request_verify(made.id, &actor, sample.now).await.unwrap();
     tx.request_withdrawal(made.id, fixture.none(), &actor, sample.now).await.unwrap();
@@ -275,7 +291,7 @@ async fn operations_of_the_api(api: &Store, sample: &Sample) {
     let id = OperationId::draw(sample.now, &SystemEntropy);
     let new = NewOperation { id, kind: OperationKind::Batch, lines };
     let mut tx = api.tenant_tx(sample.tenant).await.unwrap();
-    tx.create_operation(&new, &actor, sample.now).await.unwrap();
+    tx.create_operation(&new, 20, &actor, sample.now).await.unwrap();
     tx.commit().await.unwrap();
     let mut chunk = api.next_chunk(50, sample.now).await.unwrap().unwrap();
     chunk.lock_domains(&[sample.domain], &["d7.example".to_owned()]).await.unwrap();
@@ -298,6 +314,8 @@ async fn all_of_the_worker(fixture: &Fixture, worker: &Store, sample: &Sample) {
     worker.prune_tombstones(TimeDelta::days(1), sample.now).await.unwrap();
     worker.prune_expired(sample.now).await.unwrap();
     worker.prune_operations(sample.now).await.unwrap();
+    worker.roll_up_usage(sample.now).await.unwrap();
+    worker.prune_usage(sample.now + TimeDelta::days(350)).await.unwrap();
     worker.prune_issued(sample.now).await.unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, http::StatusCode, post};
 use mtasts_model::{DomainId, Label, MailDomain, Mode, Policy, lifecycle::MxSource};
-use mtasts_store::{NewDomain, VersionReason};
+use mtasts_store::{DomainView, NewDomain, TenantTx, VersionReason};
 use serde::Deserialize;
 use utoipa::{
     IntoResponses, ToSchema,
@@ -57,6 +57,12 @@ pub(crate) fn wanted(body: &CreateDomain, scope: &TenantScope) -> Result<NewDoma
     }
     new.first = first.map(|policy| new_version(scope, policy, VersionReason::Registered, None));
     Ok(new)
+}
+
+/// Registers a domain, if there is room for one more.
+pub(crate) async fn carry_out(tx: &mut TenantTx, scope: &TenantScope, new: NewDomain) -> Result<DomainView, Problem> {
+    tx.make_room_for_domain(scope.state().config.quotas.domains).await?;
+    Ok(tx.create_domain(new, &scope.actor(), scope.now()).await?)
 }
 
 /// The parts of a [`NewDomain`] that the caller chooses.
@@ -115,7 +121,7 @@ impl IntoResponses for Errors {
             groups::CALL,
             groups::BODY,
             groups::ONCE,
-            &[ProblemKind::DomainExists, ProblemKind::EnforceNotProven],
+            &[ProblemKind::DomainExists, ProblemKind::EnforceNotProven, ProblemKind::QuotaExceeded],
         ])
     }
 }
@@ -147,7 +153,7 @@ pub(crate) async fn create_domain(
     let now = scope.now();
     let answer = Once::new(&key, body.hash, now)
         .run(tx, async |tx| {
-            let view = tx.create_domain(new, &scope.actor(), now).await?;
+            let view = carry_out(tx, &scope, new).await?;
             let location = format!("/v1/domains/{}", view.id);
             let body = DomainBody::of(view);
             Ok(Answer::new(StatusCode::CREATED, &body)?.location(location))
