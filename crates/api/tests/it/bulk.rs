@@ -34,7 +34,12 @@ fn accepted(answer: &Answer) -> String {
 async fn ended(tenant: &Tenant<'_>, path: &str) -> Value {
     wait_for(Duration::from_mins(4), "the operation is done", async || {
         let operation = tenant.get(path).await.body;
-        ["done", "cancelled"].contains(&operation["state"].as_str().unwrap()).then_some(operation)
+        let has_ended = ["done", "cancelled"].contains(&operation["state"].as_str().unwrap());
+        if !has_ended {
+            // What is waited for needs the machine more than the waiting.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        has_ended.then_some(operation)
     })
     .await
 }
@@ -447,9 +452,9 @@ async fn ten_thousand_lines_are_carried_out_and_told_of() {
     let tenant = service.tenant("one").await;
     let lines: Vec<_> = (0..10_000)
         .map(|i| match i % 10 {
-            9 => json!({"op": "create", "name": format!("d{}.test", i - 1)}),
-            8 => json!({"op": "set_mode", "name": format!("d{}.test", i - 1), "mode": "none"}),
-            _ => json!({"op": "create", "name": format!("d{i}.test"), "mx": ["mx.test"]}),
+            0..4 => json!({"op": "create", "name": format!("d{i}.test"), "mx": ["mx.test"]}),
+            4 => json!({"op": "set_mode", "name": format!("d{}.test", i - 1), "mode": "none"}),
+            _ => json!({"op": "create", "name": format!("d{}.test", i - 5)}),
         })
         .collect();
     let began = std::time::Instant::now();
@@ -457,10 +462,12 @@ async fn ten_thousand_lines_are_carried_out_and_told_of() {
     let stored = began.elapsed();
     let operation = ended(&tenant, &path).await;
     println!("10,000 lines: stored in {stored:?}, done in {:?}", began.elapsed());
-    assert_eq!((operation["succeeded"].as_u64(), operation["failed"].as_u64()), (Some(10_000), Some(0)));
+    // Of five names the last is new, as a line to set a mode stands in its place.
+    assert_eq!((operation["succeeded"].as_u64(), operation["failed"].as_u64()), (Some(6_000), Some(4_000)));
     let results = results(&tenant, &path, "").await;
     assert_eq!(results.len(), 10_000);
-    assert_eq!(results[&9]["domain_id"], results[&8]["domain_id"], "by name, a line finds what one before it made");
+    assert_eq!(results[&5]["domain_id"], results[&4]["domain_id"], "by name, a line finds what one before it made");
+    assert!(results.values().all(|result| code(result).is_none_or(|code| code == "domain-exists")));
     let count = "SELECT count(*), count(*) FILTER (WHERE mode = 'none') FROM domains";
-    assert_eq!(service.database.psql(count).await.trim(), "9000|1000");
+    assert_eq!(service.database.psql(count).await.trim(), "5000|1000");
 }
