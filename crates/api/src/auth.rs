@@ -19,7 +19,7 @@ use actix_web::{
     web::Data,
 };
 use mtasts_model::{ApiKeyId, Scopes, TenantId, Timestamp};
-use mtasts_store::{Actor, TenantTx};
+use mtasts_store::{Actor, ActorKind, Operation, TenantTx};
 use secrecy::SecretString;
 
 use self::user::{Lacking, User};
@@ -195,6 +195,31 @@ impl Operator {
 }
 
 impl TenantScope {
+    /// The call by which an operation was asked for, on behalf of which its lines are carried out later, maybe by another
+    /// process. None unless a tenant's credential asked. Its scopes were looked at when it asked.
+    pub(crate) fn deferred(state: Data<State>, operation: &Operation) -> Option<Self> {
+        let Actor { kind, source, request_id } = &operation.actor;
+        let (who, home) = match kind {
+            ActorKind::ApiKey { id, home } => (Who::Key(*id), *home),
+            ActorKind::User { issuer, subject, home } => (Who::User(Arc::new(User::of(issuer, subject))), *home),
+            ActorKind::Operator | ActorKind::Worker => return None,
+        };
+        Some(Self {
+            state,
+            request_id: RequestId::noted(request_id.as_deref().unwrap_or_default()),
+            tenant_id: operation.tenant_id,
+            home,
+            who,
+            scopes: Scopes::ALL,
+            credential: SecretString::default(),
+            source: *source,
+        })
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        self.request_id.as_str()
+    }
+
     pub(crate) fn state(&self) -> &State {
         &self.state
     }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use mtasts_model::{NameRules, ZoneName, label::Placement};
+use mtasts_store::Quotas;
 use secrecy::SecretString;
 use url::Url;
 
@@ -25,6 +26,8 @@ pub struct ApiConfig {
     pub public_url: Url,
     /// The longest body that is read, in octets.
     pub body_limit: usize,
+    /// The longest body of a bulk request, in octets; a line of it may be as long as `body_limit`.
+    pub bulk_body_limit: usize,
     /// How long a request's header may take to arrive.
     pub header_deadline: Duration,
     /// How long a request's body may take to arrive.
@@ -43,6 +46,8 @@ pub struct ApiConfig {
     pub customer_dns_calls_per_tenant: usize,
     /// How many calls are possible; None: as many as anybody likes.
     pub limits: Option<LimitSettings>,
+    /// What a tenant may have to which the operator granted nothing else.
+    pub quotas: Quotas,
     /// Threads that handle requests.
     pub workers: usize,
     /// Connections at a time, per worker.
@@ -63,6 +68,7 @@ impl ApiConfig {
             operator_token,
             public_url,
             body_limit: 64 * 1024,
+            bulk_body_limit: 8 * 1024 * 1024,
             header_deadline: Duration::from_secs(10),
             body_deadline: Duration::from_secs(10),
             request_deadline: Duration::from_secs(20),
@@ -72,6 +78,7 @@ impl ApiConfig {
             customer_dns_calls: 64,
             customer_dns_calls_per_tenant: 4,
             limits: Some(LimitSettings::default()),
+            quotas: Quotas::default(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
         }

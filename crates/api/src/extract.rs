@@ -1,7 +1,7 @@
 //! What handlers take from a request. Each extractor answers with a problem of its own.
 
 mod conditional;
-mod json;
+pub(crate) mod json;
 mod once;
 mod path;
 mod query;

@@ -4,6 +4,7 @@
 //! the types of problems are in [`ProblemKind`], and are the only place where faults become HTTP statuses.
 
 mod auth;
+mod bulk;
 mod config;
 mod customer_dns;
 mod domain_connect;

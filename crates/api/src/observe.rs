@@ -46,6 +46,11 @@ impl RequestId {
         request.extensions().get::<Self>().cloned().unwrap_or_else(|| Self("".into()))
     }
 
+    /// The id of a request that was answered before.
+    pub(crate) fn noted(id: &str) -> Self {
+        Self(id.into())
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -344,6 +349,7 @@ mod tests {
             oidc: None,
             limits: None,
             places: crate::customer_dns::Places::new(1, 1),
+            bulk_places: crate::customer_dns::Places::new(1, 1),
         });
         let app = App::new()
             .app_data(state)

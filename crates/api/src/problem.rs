@@ -173,7 +173,22 @@ impl Problem {
 
     /// The answer.
     pub(crate) fn respond(&self, public_url: &Url, request_id: &str) -> HttpResponse {
-        let body = ProblemBody {
+        let mut response = HttpResponse::build(self.0.kind.status());
+        for (name, value) in &self.0.headers {
+            response.insert_header((name.clone(), value.clone()));
+        }
+        // A map with text keys always serialises; an empty body would still carry the right status.
+        let json = serde_json::to_vec(&self.body(public_url, request_id)).unwrap_or_default();
+        response.content_type(PROBLEM_JSON).body(json)
+    }
+
+    /// The same as a part of another answer.
+    pub(crate) fn to_value(&self, public_url: &Url, request_id: &str) -> Value {
+        serde_json::to_value(self.body(public_url, request_id)).unwrap_or_default()
+    }
+
+    fn body<'a>(&'a self, public_url: &Url, request_id: &'a str) -> ProblemBody<'a> {
+        ProblemBody {
             r#type: type_uri(public_url, self.0.kind),
             title: self.0.kind.title(),
             status: self.0.kind.status().as_u16(),
@@ -182,14 +197,7 @@ impl Problem {
             request_id,
             errors: &self.0.errors,
             extensions: &self.0.extensions,
-        };
-        let mut response = HttpResponse::build(self.0.kind.status());
-        for (name, value) in &self.0.headers {
-            response.insert_header((name.clone(), value.clone()));
         }
-        // A map with text keys always serialises; an empty body would still carry the right status.
-        let json = serde_json::to_vec(&body).unwrap_or_default();
-        response.content_type(PROBLEM_JSON).body(json)
     }
 }
 
@@ -236,9 +244,15 @@ pub(crate) struct ProblemSchema {
     /// `delegation-changed`, `delegation-refused`: the records, and what stands at their names now.
     #[schema(required = false)]
     records: Vec<PlannedRecordBody>,
-    /// `body-too-large`: the longest body that is read, in octets.
+    /// `body-too-large`: the longest body that is read, in octets. `quota-exceeded`: how many are possible.
     #[schema(required = false)]
     limit: u64,
+    /// `quota-exceeded`: what is counted.
+    #[schema(required = false)]
+    quota: String,
+    /// `quota-exceeded`: how many there are.
+    #[schema(required = false)]
+    used: u64,
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,7 @@ use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
     middleware::from_fn,
-    rt::System,
+    rt::{self, System},
     web,
 };
 use mtasts_model::{Clock, Entropy};
@@ -20,11 +20,12 @@ use mtasts_oidc::Verifier;
 use mtasts_store::{SharedLimits, Store};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use utoipa_actix_web::AppExt;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
+    bulk::Runner,
     config::ApiConfig,
     customer_dns::{CustomerDns, Places},
     domain_connect::DomainConnect,
@@ -37,6 +38,10 @@ use crate::{
     v1,
     webhooks::WebhookSettings,
 };
+
+/// Bodies of bulk requests that are held in memory at the same time, of all tenants and of one.
+const BULK_BODIES: usize = 16;
+const BULK_BODIES_PER_TENANT: usize = 2;
 
 /// Why the API cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +100,7 @@ impl Api {
         }
         let routes = Routes::of(&openapi());
         let places = Places::new(config.customer_dns_calls, config.customer_dns_calls_per_tenant);
+        let bulk_places = Places::new(BULK_BODIES, BULK_BODIES_PER_TENANT);
         let limits = config.limits.clone().map(Limits::new);
         let (customer_dns, domain_connect, oidc) = (None, None, None);
         let state = State {
@@ -110,6 +116,7 @@ impl Api {
             oidc,
             limits,
             places,
+            bulk_places,
         };
         Ok(ApiServer { listeners, state })
     }
@@ -169,13 +176,21 @@ impl ApiServer {
     /// the drain deadline. Runs on threads of its own, so that it may be awaited in any runtime.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ApiError> {
         let (started, handle) = oneshot::channel::<ServerHandle>();
+        // Dropped with `run`, which tells the runner as well.
+        let (stop_runner, runner_stopped) = watch::channel(false);
         let (ended, mut end) = oneshot::channel::<io::Result<()>>();
         let serve = move || {
             let outcome = System::new().block_on(async move {
-                let server = self.build()?;
+                let state = web::Data::new(self.state);
+                let server = build(self.listeners, &state)?;
                 // A receiver that is gone means that `run` was dropped: the server is then stopped by its own drop.
                 let _ = started.send(server.handle());
-                server.await
+                let drain_deadline = state.config.drain_deadline;
+                let runner = rt::spawn(Runner::new(state).run(runner_stopped));
+                let outcome = server.await;
+                // It ends with its chunk; a chunk that is cut off has done nothing.
+                let _ = tokio::time::timeout(drain_deadline, runner).await;
+                outcome
             });
             let _ = ended.send(outcome);
         };
@@ -187,6 +202,8 @@ impl ApiServer {
                     outcome = &mut end => outcome,
                     () = shutdown => {
                         tracing::info!("the API drains");
+                        // A receiver that is gone means that the runner has ended.
+                        let _ = stop_runner.send(true);
                         guard.0.stop(true).await;
                         end.await
                     }
@@ -200,39 +217,39 @@ impl ApiServer {
         }
         outcome.map_err(|_| ApiError::ThreadLost)?.map_err(ApiError::Server)
     }
+}
 
-    fn build(self) -> io::Result<Server> {
-        let state = web::Data::new(self.state);
-        let config = state.config.clone();
-        let openapi = openapi();
-        let mut server = HttpServer::new(move || {
-            App::new()
-                .app_data(state.clone())
-                .wrap(from_fn(observe))
-                .into_utoipa_app()
-                .openapi(base())
-                .configure(v1::configure)
-                .into_app()
-                .service(pages::root)
-                .service(pages::docs)
-                .service(pages::domain_connect_template)
-                .service(pages::domain_connect_key)
-                .service(problem::pages::index)
-                .service(problem::pages::one)
-                .service(documentation(openapi.clone()))
-                .default_service(web::to(pages::fallback))
-        })
-        .workers(config.workers.max(1))
-        .max_connections(config.max_connections)
-        .keep_alive(config.keep_alive)
-        .client_request_timeout(config.header_deadline)
-        .shutdown_timeout(config.drain_deadline.as_secs().max(1))
-        .disable_signals();
-        for (_, listener) in self.listeners {
-            server = server.listen(listener)?;
-        }
-        Ok(server.run())
+fn build(listeners: Vec<(SocketAddr, TcpListener)>, state: &web::Data<State>) -> io::Result<Server> {
+    let state = state.clone();
+    let config = state.config.clone();
+    let openapi = openapi();
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .wrap(from_fn(observe))
+            .into_utoipa_app()
+            .openapi(base())
+            .configure(v1::configure)
+            .into_app()
+            .service(pages::root)
+            .service(pages::docs)
+            .service(pages::domain_connect_template)
+            .service(pages::domain_connect_key)
+            .service(problem::pages::index)
+            .service(problem::pages::one)
+            .service(documentation(openapi.clone()))
+            .default_service(web::to(pages::fallback))
+    })
+    .workers(config.workers.max(1))
+    .max_connections(config.max_connections)
+    .keep_alive(config.keep_alive)
+    .client_request_timeout(config.header_deadline)
+    .shutdown_timeout(config.drain_deadline.as_secs().max(1))
+    .disable_signals();
+    for (_, listener) in listeners {
+        server = server.listen(listener)?;
     }
+    Ok(server.run())
 }
 
 /// The documentation. Without the validator's badge, which the browser would fetch from outside.

@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) limits: Option<Limits>,
     /// For requests that call customers' DNS.
     pub(crate) places: Places,
+    /// For bodies of bulk requests.
+    pub(crate) bulk_places: Places,
 }
 
 impl State {

@@ -2,6 +2,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod audit_events;
+pub(crate) mod bulk;
 pub(crate) mod customers;
 pub(crate) mod delegation;
 pub(crate) mod dns_credentials;
@@ -9,8 +10,11 @@ pub(crate) mod domains;
 pub(crate) mod dry_run;
 pub(crate) mod events;
 pub(crate) mod fields;
+pub(crate) mod operations;
 pub(crate) mod policy;
+pub(crate) mod quotas;
 pub(crate) mod tenants;
+pub(crate) mod usage;
 pub(crate) mod webhooks;
 
 use actix_web::middleware::from_fn;
@@ -65,6 +69,17 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(webhooks::rotate_secret::rotate_webhook_secret)
         .service(webhooks::test::test_webhook)
         .service(webhooks::deliveries::list_webhook_deliveries)
-        .service(webhooks::replay::replay_webhook_delivery);
+        .service(webhooks::replay::replay_webhook_delivery)
+        .service(bulk::batch::batch_domains)
+        .service(bulk::import::import_domains)
+        .service(bulk::export::export_domains)
+        .service(operations::list::list_operations)
+        .service(operations::read::read_operation)
+        .service(operations::results::list_operation_results)
+        .service(operations::cancel::cancel_operation)
+        .service(quotas::read::read_tenant_quotas)
+        .service(quotas::replace::replace_tenant_quotas)
+        .service(usage::own::read_usage)
+        .service(usage::tenant::read_tenant_usage);
     config.service(v1.wrap(from_fn(authenticate)));
 }

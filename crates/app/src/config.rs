@@ -7,6 +7,7 @@ mod issuer;
 mod limits;
 mod nameserver;
 mod oidc;
+mod quotas;
 mod sections;
 mod serving;
 mod webhooks;
@@ -27,6 +28,7 @@ pub(crate) use self::{
     customers::{CustomerDnsSection, DomainConnectSection},
     data_dir::{key_ring, operator_token},
     limits::LimitsSection,
+    quotas::QuotasSection,
     sections::{
         AdminConfig, ApiSection, DatabaseConfig, EdgeSection, IssuerConfig, IssuerKind, LogConfig, LogFormat,
         NamesConfig, NameserverSection, ProbeSection, RedisConfig, ReportsConfig, ResolverSection, SecretsConfig,
@@ -52,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsSection,
     /// By the operator's name for it.
     pub(crate) oidc: BTreeMap<String, OidcIssuer>,
+    pub(crate) quotas: QuotasSection,
     pub(crate) customer_dns: CustomerDnsSection,
     pub(crate) domain_connect: DomainConnectSection,
     pub(crate) admin: AdminConfig,
@@ -81,6 +84,7 @@ impl Default for Config {
             api: ApiSection::default(),
             limits: LimitsSection::default(),
             oidc: BTreeMap::new(),
+            quotas: QuotasSection::default(),
             customer_dns: CustomerDnsSection::default(),
             domain_connect: DomainConnectSection::default(),
             admin: AdminConfig::default(),
@@ -216,6 +220,7 @@ impl Config {
         self.api.public_url()?;
         self.limits.settings()?;
         oidc::configs(&self.oidc)?;
+        self.quotas.quotas()?;
         self.customer_dns.cloudflare_api()?;
         self.domain_connect.identity(self.service.zone()?.as_str())?;
         if let Err(error) = crate::logging::filter(&self.log.level) {

@@ -115,6 +115,8 @@ ids! {
     WebhookId = "whk";
     /// One event on its way to one webhook.
     DeliveryId = "dlv";
+    /// Many changes that were asked for in one request.
+    OperationId = "op";
 }
 
 #[cfg(test)]

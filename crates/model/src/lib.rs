@@ -25,8 +25,8 @@ pub use condition::{Condition, ConditionKind, Status};
 pub use event::{EventData, EventType};
 pub use feed::Revision;
 pub use ids::{
-    ApiKeyId, AuditEventId, CertificateId, DeliveryId, DnsCredentialId, DomainId, EventId, NodeId, OrderId,
-    PolicyVersionId, TenantId, WebhookId,
+    ApiKeyId, AuditEventId, CertificateId, DeliveryId, DnsCredentialId, DomainId, EventId, NodeId, OperationId,
+    OrderId, PolicyVersionId, TenantId, WebhookId,
 };
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;

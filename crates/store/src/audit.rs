@@ -103,6 +103,31 @@ impl Actor {
     }
 }
 
+impl ActorKind {
+    /// Reads what [`Actor::word`] has written for this tenant; None where a later version of the service has.
+    pub(crate) fn read(word: &str, tenant: TenantId) -> Option<Self> {
+        match word {
+            "operator" => return Some(Self::Operator),
+            "worker" => return Some(Self::Worker),
+            _ => {}
+        }
+        let Some(user) = word.strip_prefix("oidc") else {
+            let (id, home) = match word.split_once(" of ") {
+                Some((id, home)) => (id, home.parse().ok()?),
+                None => (word, tenant),
+            };
+            return Some(Self::ApiKey { id: id.parse().ok()?, home });
+        };
+        let (home, user) = match user.strip_prefix(" of ") {
+            Some(user) => user.split_once(':').and_then(|(home, user)| Some((home.parse().ok()?, user)))?,
+            None => (tenant, user.strip_prefix(':')?),
+        };
+        // No issuer holds a `#`.
+        let (issuer, subject) = user.split_once('#')?;
+        Some(Self::User { issuer: issuer.to_owned(), subject: subject.to_owned(), home })
+    }
+}
+
 /// One line of the audit log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditEvent {

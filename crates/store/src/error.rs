@@ -49,6 +49,16 @@ pub enum StoreError {
     /// The domain is being withdrawn or gone: its policy can no longer be changed.
     #[error("the domain is being withdrawn")]
     Withdrawing,
+    /// The tenant has as many as it may.
+    #[error("the tenant has {used} {quota} and may have {limit}")]
+    QuotaExceeded {
+        /// Of what, as the API names it.
+        quota: &'static str,
+        /// How many it may have.
+        limit: u64,
+        /// How many it has.
+        used: u64,
+    },
     /// Another registration of the name holds its place in the edge feed.
     #[error("the domain does not hold its policy host")]
     HostNotHeld,

@@ -6,7 +6,7 @@ use mtasts_model::{NodeId, Timestamp, feed::ServedLine};
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use crate::{Store, StoreError, sql};
+use crate::{Store, StoreError, sql, usage};
 
 /// Parameters are arrays, so this bounds the size of one statement and not their number.
 const LINES_AT_ONCE: usize = 5_000;
@@ -34,6 +34,8 @@ impl Store {
         for chunk in lines.chunks(LINES_AT_ONCE) {
             upsert(&tx, chunk).await?;
         }
+        // All at once, so that edges that flush at the same time lock these rows in the same order too.
+        usage::add_served(&tx, &lines).await?;
         // GREATEST passes over NULL.
         let covered = "UPDATE nodes SET covered_until = GREATEST(covered_until, $1) WHERE id = $2";
         sql::execute(&tx, covered, vec![covered_until.into(), node.as_uuid().into()]).await?;

@@ -19,6 +19,8 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0008_tenant_tree", sql: include_str!("../../../migrations/0008_tenant_tree.sql") },
     SqlFile { name: "0009_domain_lists", sql: include_str!("../../../migrations/0009_domain_lists.sql") },
     SqlFile { name: "0010_webhooks", sql: include_str!("../../../migrations/0010_webhooks.sql") },
+    SqlFile { name: "0011_operations", sql: include_str!("../../../migrations/0011_operations.sql") },
+    SqlFile { name: "0012_usage", sql: include_str!("../../../migrations/0012_usage.sql") },
 ];
 
 /// What a migration did.

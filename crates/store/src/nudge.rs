@@ -26,10 +26,12 @@ pub enum Channel {
     Worker,
     /// An event is to be delivered.
     Webhooks,
+    /// A bulk operation waits.
+    Operations,
 }
 
 impl Channel {
-    const ALL: [Self; 4] = [Self::Edge, Self::Zone, Self::Worker, Self::Webhooks];
+    const ALL: [Self; 5] = [Self::Edge, Self::Zone, Self::Worker, Self::Webhooks, Self::Operations];
 
     /// The name of the channel, in Postgres and in Redis.
     fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Channel {
             Self::Zone => "mtasts_zone",
             Self::Worker => "mtasts_worker",
             Self::Webhooks => "mtasts_webhooks",
+            Self::Operations => "mtasts_operations",
         }
     }
 }
@@ -68,16 +71,17 @@ impl Store {
 
 /// One signal for each channel.
 #[derive(Debug, Clone)]
-struct Signals([watch::Sender<()>; 4]);
+struct Signals([watch::Sender<()>; 5]);
 
 impl Signals {
     fn of(&self, channel: Channel) -> &watch::Sender<()> {
-        let Self([edge, zone, worker, webhooks]) = self;
+        let Self([edge, zone, worker, webhooks, operations]) = self;
         match channel {
             Channel::Edge => edge,
             Channel::Zone => zone,
             Channel::Worker => worker,
             Channel::Webhooks => webhooks,
+            Channel::Operations => operations,
         }
     }
 

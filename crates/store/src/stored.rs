@@ -72,7 +72,7 @@ impl At {
     }
 
     /// A word that stands for one of `all`.
-    fn word<T: Copy>(
+    pub(crate) fn word<T: Copy>(
         self,
         column: &'static str,
         word: &str,

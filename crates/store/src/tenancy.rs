@@ -182,7 +182,7 @@ impl Store {
     }
 
     /// A transaction that sees and makes tenants, and sees nothing of what they own.
-    async fn operator_tx(&self) -> Result<DatabaseTransaction, StoreError> {
+    pub(crate) async fn operator_tx(&self) -> Result<DatabaseTransaction, StoreError> {
         let tx = self.begin().await?;
         let set = "SELECT set_config('role', 'mtasts_api', true), set_config('app.operator', 'on', true)";
         sql::execute(&tx, set, vec![]).await?;

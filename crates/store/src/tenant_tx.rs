@@ -6,8 +6,12 @@ mod domains;
 mod events;
 mod idempotency;
 mod keys;
+mod operation_chunks;
+mod operations;
 mod policies;
+mod quotas;
 mod rehearsal;
+mod usage;
 mod webhooks;
 mod withdrawal;
 
@@ -16,6 +20,7 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 pub(crate) use idempotency::IDEMPOTENCY_KEPT;
 use mtasts_model::{AuditEventId, DomainId, TenantId, Timestamp};
+pub use operation_chunks::OperationChunk;
 pub use rehearsal::CachedVersion;
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value as Json;
@@ -42,6 +47,8 @@ pub struct TenantTx {
     nudges: BTreeSet<Channel>,
     /// The key that was found fresh, and of which request, when.
     idempotent: Option<idempotency::Begun>,
+    /// How many domains it has registered.
+    domains_made: u64,
 }
 
 impl std::fmt::Debug for TenantTx {
@@ -90,7 +97,7 @@ impl TenantTx {
         // because row-level security must hold even if the pool was opened as somebody else.
         let set = "SELECT set_config('role', 'mtasts_api', true), set_config('app.tenant', $1, true)";
         sql::execute(&tx, set, vec![tenant.as_uuid().to_string().into()]).await?;
-        Ok(Self { store, tx, tenant, nudges: BTreeSet::new(), idempotent: None })
+        Ok(Self { store, tx, tenant, nudges: BTreeSet::new(), idempotent: None, domains_made: 0 })
     }
 
     /// Whose it is.

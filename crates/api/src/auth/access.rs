@@ -21,7 +21,8 @@ const API_KEY: &str = "api_key";
 enum Access {
     /// The operator token.
     Operator,
-    /// Any credential of the tenant: nothing but what belongs to the credential itself is shown.
+    /// Any credential of the tenant: nothing but what belongs to the credential itself is shown; or the operation reads
+    /// from the body what is asked for, and holds the credential to the scopes of that.
     AnyKey,
     /// A key with this scope.
     Key(Scope),
@@ -79,6 +80,17 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("POST", "/v1/webhooks/{webhook_id}/test", Key(WebhooksWrite)),
     ("GET", "/v1/webhooks/{webhook_id}/deliveries", Key(WebhooksWrite)),
     ("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay", Key(WebhooksWrite)),
+    ("POST", "/v1/domains:batch", AnyKey),
+    ("POST", "/v1/domains:import", Key(DomainsWrite)),
+    ("GET", "/v1/domains:export", Key(DomainsRead)),
+    ("GET", "/v1/operations", Key(DomainsRead)),
+    ("GET", "/v1/operations/{operation_id}", Key(DomainsRead)),
+    ("GET", "/v1/operations/{operation_id}/results", Key(DomainsRead)),
+    ("POST", "/v1/operations/{operation_id}/cancel", Key(DomainsWrite)),
+    ("GET", "/v1/tenants/{tenant_id}/quotas", Operator),
+    ("PUT", "/v1/tenants/{tenant_id}/quotas", Operator),
+    ("GET", "/v1/usage", Key(DomainsRead)),
+    ("GET", "/v1/tenants/{tenant_id}/usage", Operator),
 ];
 
 /// Whether a key with these scopes may call the operation. `path` is the one that the router matched.

@@ -33,6 +33,10 @@ pub(super) enum Lacking {
 }
 
 impl User {
+    pub(super) fn of(issuer: &str, subject: &str) -> Self {
+        Self { issuer: issuer.to_owned(), subject: subject.to_owned() }
+    }
+
     /// What calls of this user are counted under.
     pub(super) fn hash(&self) -> [u8; 32] {
         // The issuer holds no `#`, so that no two users have the same.

@@ -20,7 +20,6 @@ use sha2::{Digest, Sha256};
 use crate::{
     auth::state,
     problem::{FieldError, Problem, ProblemKind},
-    state::State,
 };
 
 type Extracted<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
@@ -41,7 +40,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
             check_media_type(&request)?;
-            let body = read(&request, payload).await?;
+            let limit = state(&request)?.config.body_limit;
+            let body = read(&request, payload, limit).await?;
             Ok(Self { value: parse(&body)?, hash: Sha256::digest(&body).into() })
         })
     }
@@ -64,7 +64,8 @@ impl FromRequest for NoBody {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let body = read(&request, payload).await?;
+            let limit = state(&request)?.config.body_limit;
+            let body = read(&request, payload, limit).await?;
             if !body.is_empty() {
                 check_media_type(&request)?;
                 parse::<EmptyObject>(&body)?;
@@ -74,16 +75,21 @@ impl FromRequest for NoBody {
     }
 }
 
-fn check_media_type(request: &HttpRequest) -> Result<(), Problem> {
+pub(crate) fn check_media_type(request: &HttpRequest) -> Result<(), Problem> {
+    check_media_types(request, &["application/json", "application/merge-patch+json"])
+}
+
+/// Refuses every media type but these, of which the first is recommended, and every content coding.
+pub(crate) fn check_media_types(request: &HttpRequest, read: &[&'static str]) -> Result<(), Problem> {
+    let wanted = read.first().copied().unwrap_or_default();
     let refused = |detail: String| {
-        Problem::new(ProblemKind::UnsupportedMediaType, detail)
-            .header(header::ACCEPT, HeaderValue::from_static("application/json"))
+        Problem::new(ProblemKind::UnsupportedMediaType, detail).header(header::ACCEPT, HeaderValue::from_static(wanted))
     };
     let essence = request.content_type().trim().to_ascii_lowercase();
-    if essence != "application/json" && essence != "application/merge-patch+json" {
+    if !read.contains(&essence.as_str()) {
         let given =
             if essence.is_empty() { "no media type".to_owned() } else { format!("`{}`", essence.escape_debug()) };
-        return Err(refused(format!("The body has {given}: send `Content-Type: application/json`")));
+        return Err(refused(format!("The body has {given}: send `Content-Type: {wanted}`")));
     }
     match request.headers().get(header::CONTENT_ENCODING) {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => {
@@ -93,17 +99,17 @@ fn check_media_type(request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
-async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, Problem> {
+/// Reads a body of at most `limit` octets, within the deadline.
+pub(crate) async fn read(request: &HttpRequest, payload: Payload, limit: usize) -> Result<Bytes, Problem> {
     let state = state(request)?;
     let too_slow = |_| {
         let detail = format!("The body was not complete within {} s", state.config.body_deadline.as_secs_f64());
         Problem::new(ProblemKind::BodyTooSlow, detail)
     };
-    tokio::time::timeout(state.config.body_deadline, read_capped(request, payload, &state)).await.map_err(too_slow)?
+    tokio::time::timeout(state.config.body_deadline, read_capped(request, payload, limit)).await.map_err(too_slow)?
 }
 
-async fn read_capped(request: &HttpRequest, mut payload: Payload, state: &State) -> Result<Bytes, Problem> {
-    let limit = state.config.body_limit;
+async fn read_capped(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(ProblemKind::BodyTooLarge, format!("The body may have {limit} octets"))
             .with("limit", u64::try_from(limit).unwrap_or(u64::MAX))
@@ -124,7 +130,8 @@ async fn read_capped(request: &HttpRequest, mut payload: Payload, state: &State)
     Ok(body.freeze())
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+/// Reads a JSON object, or says what is wrong with it and where.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     // First as a whole, so that a body that is no JSON is told so, whatever its first fields are.
     serde_json::from_slice::<IgnoredAny>(body).map_err(|error| malformed(&error))?;
     // serde reads an array as a struct, field by field; nobody means that.
@@ -135,11 +142,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_path_to_error::deserialize(&mut json).map_err(|error| refusal(error.path(), error.inner()))
 }
 
-fn malformed(error: &serde_json::Error) -> Problem {
+pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(ProblemKind::MalformedJson, format!("The body is not valid JSON: {error}"))
 }
 
-fn refusal(path: &Path, error: &serde_json::Error) -> Problem {
+pub(crate) fn refusal(path: &Path, error: &serde_json::Error) -> Problem {
     let message = error.to_string();
     if error.classify() != Category::Data {
         // What serde_json says of a number where a word such as a mode must stand; the JSON itself is sound.

@@ -7,7 +7,7 @@ use std::{
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use mtasts_model::{
-    ApiKeyId, DeliveryId, DnsCredentialId, DomainId, PolicyVersionId, TenantId, WebhookId, ids::IdError,
+    ApiKeyId, DeliveryId, DnsCredentialId, DomainId, OperationId, PolicyVersionId, TenantId, WebhookId, ids::IdError,
 };
 
 use crate::{observe::Subject, problem::Problem};
@@ -54,6 +54,10 @@ impl InPath for WebhookId {
 
 impl InPath for DeliveryId {
     const PARAMETER: &'static str = "delivery_id";
+}
+
+impl InPath for OperationId {
+    const PARAMETER: &'static str = "operation_id";
 }
 
 impl InPath for PolicyVersionId {

@@ -156,6 +156,10 @@ fn example(kind: ProblemKind) -> serde_json::Value {
             }]}),
         ),
         ProblemKind::BodyTooLarge => ("The body may have 65536 octets", json!({"limit": 65_536})),
+        ProblemKind::QuotaExceeded => (
+            "You have 20 operations and may have 20: ask the operator of this service for more",
+            json!({"quota": "operations", "limit": 20, "used": 20}),
+        ),
         ProblemKind::RateLimited => ("Too many calls with this API key: the next one is possible in 1 s", json!({})),
         other => (other.title(), json!({})),
     };

@@ -51,6 +51,8 @@ pub enum ProblemKind {
     WebhookQuota,
     /// The webhook is switched off.
     WebhookDisabled,
+    /// The tenant has as many of something as it may.
+    QuotaExceeded,
     /// `If-Match` does not match.
     PreconditionFailed,
     /// `If-Match` is absent where it is needed.
@@ -87,13 +89,15 @@ pub enum ProblemKind {
     DnsProviderUnavailable,
     /// Too many calls to customers' DNS providers at this moment.
     DnsCallsBusy,
+    /// Too many bulk requests are being read at this moment.
+    BulkBusy,
     /// Not done in time.
     DeadlineExceeded,
 }
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 44] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -118,6 +122,7 @@ impl ProblemKind {
         Self::DnsCredentialQuota,
         Self::WebhookQuota,
         Self::WebhookDisabled,
+        Self::QuotaExceeded,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -135,6 +140,7 @@ impl ProblemKind {
         Self::IdentityProviderUnavailable,
         Self::DnsProviderUnavailable,
         Self::DnsCallsBusy,
+        Self::BulkBusy,
         Self::DeadlineExceeded,
     ];
 
@@ -164,6 +170,7 @@ impl ProblemKind {
             Self::DnsCredentialQuota => "dns-credential-quota",
             Self::WebhookQuota => "webhook-quota",
             Self::WebhookDisabled => "webhook-disabled",
+            Self::QuotaExceeded => "quota-exceeded",
             Self::PreconditionFailed => "precondition-failed",
             Self::PreconditionRequired => "precondition-required",
             Self::BodyTooLarge => "body-too-large",
@@ -182,6 +189,7 @@ impl ProblemKind {
             Self::IdentityProviderUnavailable => "identity-provider-unavailable",
             Self::DnsProviderUnavailable => "dns-provider-unavailable",
             Self::DnsCallsBusy => "dns-calls-busy",
+            Self::BulkBusy => "bulk-busy",
             Self::DeadlineExceeded => "deadline-exceeded",
         }
     }
@@ -206,6 +214,7 @@ impl ProblemKind {
             | Self::DnsCredentialQuota
             | Self::WebhookQuota
             | Self::WebhookDisabled
+            | Self::QuotaExceeded
             | Self::IdempotencyInFlight => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
@@ -223,6 +232,7 @@ impl ProblemKind {
             | Self::IdentityProviderUnavailable
             | Self::DnsProviderUnavailable
             | Self::DnsCallsBusy
+            | Self::BulkBusy
             | Self::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -255,6 +265,7 @@ impl ProblemKind {
             Self::PreconditionRequired => "Say which version is to be replaced",
             Self::WebhookQuota => "No further webhook is possible",
             Self::WebhookDisabled => "The webhook is switched off",
+            Self::QuotaExceeded => "The quota is used up",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "This media type is not read here",
             Self::InvalidFields => "A field is not valid",
@@ -271,6 +282,7 @@ impl ProblemKind {
             Self::IdentityProviderUnavailable => "The identity provider does not answer",
             Self::DnsProviderUnavailable => "The DNS provider does not answer",
             Self::DnsCallsBusy => "Too many calls to DNS providers are under way",
+            Self::BulkBusy => "Too many bulk requests are under way",
             Self::DeadlineExceeded => "The request took too long",
         }
     }
@@ -372,6 +384,12 @@ impl ProblemKind {
                  service. Switch it on by `PATCH /v1/webhooks/{webhook_id}` with `{\"enabled\": true}`; what waits for it \
                  goes out then. Nothing was changed."
             }
+            Self::QuotaExceeded => {
+                "You have as many as you may: `quota` names what is counted, `limit` how many are possible, and `used` \
+                 how many there are. Remove what is no longer needed, or ask the operator of this service for more. Of \
+                 `operations` those count that have not ended: wait until one is done, or cancel one. Nothing was \
+                 changed."
+            }
             Self::PreconditionFailed => {
                 "`If-Match` names another state than the current one, whose tag is in `current` and in the header `ETag`: \
                  of a policy, the id of its version. Read it, decide again, and send its `ETag`. Nothing was changed."
@@ -382,7 +400,10 @@ impl ProblemKind {
                  it is. Nothing was changed."
             }
             Self::BodyTooLarge => "The body is longer than `limit` octets. Nothing was changed.",
-            Self::UnsupportedMediaType => "Send JSON with `Content-Type: application/json`, without a content coding.",
+            Self::UnsupportedMediaType => {
+                "Send JSON with `Content-Type: application/json`, or to an import lines of JSON with \
+                 `Content-Type: application/x-ndjson`, without a content coding."
+            }
             Self::InvalidFields => {
                 "The body is JSON, but a field is missing, unknown, repeated, or of a wrong type or value. `errors` \
                  has one entry for each, with a JSON pointer (RFC 6901), a stable code, and what to write instead. \
@@ -437,6 +458,10 @@ impl ProblemKind {
             Self::IdentityProviderUnavailable => {
                 "The issuer of your token could not be asked for the keys with which it signs, and none are at hand. API \
                  keys are not concerned. Repeat the request after `Retry-After` seconds."
+            }
+            Self::BulkBusy => {
+                "Only a few bulk requests are read at the same time, per tenant and in all, as they are large. Nothing was \
+                 changed; repeat the request after `Retry-After` seconds."
             }
             Self::StoreUnavailable => {
                 "The database does not answer at the moment. Policies are served on. Repeat the request after \

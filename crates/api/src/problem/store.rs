@@ -33,6 +33,13 @@ impl From<StoreError> for Problem {
                 ProblemKind::DomainWithdrawing,
                 "The domain was deleted: nothing of it can be changed any more",
             ),
+            StoreError::QuotaExceeded { quota, limit, used } => Self::new(
+                ProblemKind::QuotaExceeded,
+                format!("You have {used} {quota} and may have {limit}: ask the operator of this service for more"),
+            )
+            .with("quota", quota)
+            .with("limit", limit)
+            .with("used", used),
             // Workers' errors, defects and rows that cannot be read: the log says which.
             other => Self::internal(other),
         }

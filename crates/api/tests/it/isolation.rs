@@ -26,6 +26,8 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
     let webhook = owner.send("POST", "/v1/webhooks", body).await.body["id"].as_str().unwrap().to_owned();
     let test = owner.call("POST", &format!("/v1/webhooks/{webhook}/test")).send().await;
     let delivery = test.body["id"].as_str().unwrap().to_owned();
+    let body = json!({"operations": [{"op": "create", "name": "batched.test"}]});
+    let operation = owner.send("POST", "/v1/domains:batch", body).await.body["id"].as_str().unwrap().to_owned();
     let before = owner.get(&path).await.body;
     let foreign = |name: &str| match name {
         "domain_id" => domain.clone(),
@@ -35,6 +37,7 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "dns_credential_id" => credential.clone(),
         "webhook_id" => webhook.clone(),
         "delivery_id" => delivery.clone(),
+        "operation_id" => operation.clone(),
         other => panic!("a new path parameter: {other}; say here what a foreign one looks like"),
     };
     let never = |name: &str| match name {
@@ -45,6 +48,7 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "dns_credential_id" => format!("dns_{NOBODY}"),
         "webhook_id" => format!("whk_{NOBODY}"),
         "delivery_id" => format!("dlv_{NOBODY}"),
+        "operation_id" => format!("op_{NOBODY}"),
         other => panic!("a new path parameter: {other}"),
     };
     let mut covered = 0;
@@ -104,6 +108,7 @@ async fn every_operation_asks_for_a_credential_of_its_kind() {
             "dns_credential_id" => format!("dns_{NOBODY}"),
             "webhook_id" => format!("whk_{NOBODY}"),
             "delivery_id" => format!("dlv_{NOBODY}"),
+            "operation_id" => format!("op_{NOBODY}"),
             other => panic!("a new path parameter: {other}"),
         });
         let call = || {

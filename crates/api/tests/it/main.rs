@@ -5,6 +5,7 @@
 mod audit;
 mod bad_fields;
 mod bad_input;
+mod bulk;
 mod conditional;
 mod customers;
 mod delegation;
@@ -25,4 +26,5 @@ mod scripted;
 mod service;
 mod spec;
 mod tenancy;
+mod usage;
 mod webhooks;

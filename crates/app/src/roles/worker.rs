@@ -88,13 +88,16 @@ pub(crate) async fn forget(
     clock: &dyn Clock,
     tombstones_kept: TimeDelta,
 ) -> Result<u64, mtasts_store::StoreError> {
+    store.roll_up_usage(clock.now()).await?;
     store.prune_expired(clock.now()).await?;
     let mut forgotten = 0;
     loop {
         let now = clock.now();
         let batch = store.prune_tombstones(tombstones_kept, now).await?
             + store.prune_issued(now).await?
-            + store.prune_events(now).await?;
+            + store.prune_events(now).await?
+            + store.prune_operations(now).await?
+            + store.prune_usage(now).await?;
         if batch == 0 {
             return Ok(forgotten);
         }

@@ -49,6 +49,7 @@ impl TenantTx {
         }
         self.audit(by, "domain.create", new.id.to_string(), (None, Some(after)), now).await?;
         self.wake(new.id, now).await?;
+        self.domains_made += 1;
         self.existing(new.id).await
     }
 

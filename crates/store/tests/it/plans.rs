@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    AuditEventId, Condition, ConditionKind, DomainId, EventId, EventType, Mode, NodeId, Revision, Scope, Scopes,
-    Status, SystemEntropy, TenantId, Timestamp, feed::RecordType, lifecycle::StepKind,
+    AuditEventId, Condition, ConditionKind, DomainId, EventId, EventType, Mode, NodeId, OperationId, Revision, Scope,
+    Scopes, Status, SystemEntropy, TenantId, Timestamp, feed::RecordType, lifecycle::StepKind,
 };
 use mtasts_store::{
     Actor, Attempt, AttemptOutcome, AuditFilter, DeliveryFilter, DeliveryState, DomainFilter, DomainPosition,
-    DomainQuery, DomainSort, DomainState, EventFilter, Lease, NodeKind, Role, Store, TenantTx, VersionReason,
-    WebhookChange,
+    DomainQuery, DomainSort, DomainState, EventFilter, Lease, LineOutcome, NewOperation, NodeKind, OperationKind,
+    OperationLine, Role, Store, TenantTx, VersionReason, WebhookChange,
 };
 use mtasts_testkit::wait_until;
 use uuid::Uuid;
@@ -32,6 +32,7 @@ const LOAD: &str = r#"
     INSERT INTO tenants SELECT uid('cus', i), 'customer', uid('ten', 1 + i % 500), now() FROM n;
     INSERT INTO api_keys SELECT uid('key', i), ten(i), 'key', 'p', sha256(i::text::bytea), now() FROM n;
     INSERT INTO labels SELECT lpad(translate(to_hex(i), '0189', 'ghij'), 25, 'z') || 'a', now() FROM n;
+    SET session_replication_role = replica;
     INSERT INTO domains (id, tenant_id, name, label, state, mx_source, preferred_mode, preferred_max_age, report_uris,
             created_at, nudged_at, withdraw_requested_at)
         SELECT uid('dom', i), ten(i), 'd' || i || '.example', lpad(translate(to_hex(i), '0189', 'ghij'), 25, 'z') || 'a',
@@ -54,6 +55,15 @@ const LOAD: &str = r#"
         now() + interval '90 days', '1', 'ca', now() + interval '60 days', NULL, NULL, now(), true FROM n;
     UPDATE domains d SET version_id = v.id, mode = v.mode, certificate_id = c.id
         FROM policy_versions v, certificates c WHERE v.domain_id = d.id AND c.domain_id = d.id;
+    SET session_replication_role = DEFAULT;
+    ALTER TABLE domain_counts DISABLE TRIGGER domain_counts_guard;
+    INSERT INTO domain_counts SELECT tenant_id, count(*), 0, count(*), 0 FROM domains GROUP BY tenant_id;
+    ALTER TABLE domain_counts ENABLE TRIGGER domain_counts_guard;
+    INSERT INTO usage_days (tenant_id, day, counted_at, domains, mode_none, mode_testing, mode_enforce)
+        SELECT uid('ten', t), date '2025-12-31' - d, now(), 1, 0, 1, 0
+        FROM generate_series(1, 502) t, generate_series(0, 100) d;
+    INSERT INTO tenant_quotas SELECT uid('ten', i), 1000000, NULL, now() FROM generate_series(1, 502) i;
+    INSERT INTO domain_served_days SELECT uid('dom', i), ten(i), '2025-12-31' FROM n;
     INSERT INTO domain_schedule (domain_id, tenant_id, wake_at)
         SELECT uid('dom', i), ten(i), CASE WHEN i % 10 = 3 THEN timestamptz '2025-01-01' ELSE '2030-01-01' END FROM n;
     INSERT INTO domain_conditions SELECT uid('dom', i), ten(i), k, (ARRAY['False', 'True', 'True'])[1 + i % 3], 'r',
@@ -90,6 +100,12 @@ const LOAD: &str = r#"
         CASE WHEN i % 3 = 2 THEN timestamptz '2025-01-01' END, NULL, 1, now(), now(), now(), 200, '', NULL, now()
         FROM n;
     INSERT INTO idempotency_keys SELECT ten(i), 'k' || i, '\x00', 200, '', now() FROM n;
+    INSERT INTO operations (id, tenant_id, kind, state, actor, total, created_at, finished_at, not_before)
+        SELECT uid('op', i), ten(i), 'batch', CASE WHEN i % 500 = 0 THEN 'queued' ELSE 'done' END, 'operator', 10, now(),
+            CASE WHEN i % 500 > 0 THEN now() END, '2020-01-01' FROM n WHERE i <= 5000;
+    INSERT INTO operation_lines (operation_id, tenant_id, line, body, failed, result)
+        SELECT uid('op', i), ten(i), l, 'x', CASE WHEN i % 500 > 0 THEN l % 2 = 0 END, CASE WHEN i % 500 > 0 THEN '{}'::jsonb END
+        FROM n, generate_series(1, 10) l WHERE i <= 5000;
     INSERT INTO failed_validations SELECT 'd' || i || '.example', now() FROM n;
     ANALYZE"#;
 
@@ -108,7 +124,9 @@ async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
     })
     .await;
     let counters = "SELECT relname, seq_scan FROM pg_stat_user_tables
-        WHERE relname NOT IN ('nodes', 'ledger_gaps', 'feed_floors', 'acme_accounts', 'token_buckets', 'seaql_migrations', 'zone_hostings', 'n')";
+        WHERE relname NOT IN ('nodes', 'ledger_gaps', 'feed_floors', 'acme_accounts', 'token_buckets', 'seaql_migrations', 'zone_hostings', 'n',
+            -- The worker notes all of it, tenant by tenant.
+            'domain_counts')";
     let lines = fixture.database.psql(counters).await;
     lines
         .lines()
@@ -221,6 +239,7 @@ async fn nothing_that_runs_often_reads_a_table_from_end_to_end() {
     for time in 0..TIMES {
         reads_of_the_api(&api, &sample).await;
         writes_of_the_api(&fixture, &api, &sample, time).await;
+        operations_of_the_api(&api, &sample).await;
     }
     api.verify_audit_chain(sample.tenant).await.unwrap();
     drop(api);
@@ -252,7 +271,20 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
     audit_log(&tx).await;
     events_and_webhooks(&tx, sample).await;
     lists_of_domains(&tx, sample.domain).await;
+    operations_and_usage(&tx, sample.now).await;
     tx.commit().await.unwrap();
+}
+
+async fn operations_and_usage(tx: &TenantTx, now: Timestamp) {
+    tx.granted_quotas().await.unwrap();
+    tx.quota_use().await.unwrap();
+    tx.usage(now.date_naive() - TimeDelta::days(30), now.date_naive()).await.unwrap();
+    let operation = tx.list_operations(None, 50).await.unwrap()[0].id;
+    tx.list_operations(Some(operation), 50).await.unwrap();
+    tx.operation(operation).await.unwrap().unwrap();
+    for only_failed in [false, true] {
+        tx.operation_results(operation, only_failed, Some(2), 50).await.unwrap();
+    }
 }
 
 /// Every filter alone, and several together, by id and by name, from the beginning and from a place in the middle.
@@ -382,6 +414,7 @@ async fn writes_of_the_api(fixture: &Fixture, api: &Store, sample: &Sample, time
     tx.set_policy(sample.domain, new, None, &actor, sample.now).await.unwrap();
     let first = fixture.version(policy(Mode::None, &[], 60), VersionReason::Registered);
     let new = fixture.new_domain(&format!("new{time}.example"), Some(first));
+    tx.make_room_for_domain(1).await.unwrap();
     let made = tx.create_domain(new, &actor, sample.now).await.unwrap();
     tx.request_verify(made.id, &actor, sample.now).await.unwrap();
     tx.request_withdrawal(made.id, fixture.none(), &actor, sample.now).await.unwrap();
@@ -409,6 +442,26 @@ async fn all_of_the_edge(fixture: &Fixture, edge: &Store, sample: &Sample) {
     edge.acknowledge(node, Revision::new(1), sample.now, LEASE).await.unwrap();
 }
 
+/// From the request to the last chunk, as far as no domain is changed.
+async fn operations_of_the_api(api: &Store, sample: &Sample) {
+    let actor = Actor::operator();
+    let lines = (1..=3).map(|number| OperationLine { number, body: Some(b"{}".to_vec()) }).collect();
+    let id = OperationId::draw(sample.now, &SystemEntropy);
+    let new = NewOperation { id, kind: OperationKind::Batch, lines };
+    let mut tx = api.tenant_tx(sample.tenant).await.unwrap();
+    tx.create_operation(&new, 20, &actor, sample.now).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut chunk = api.next_chunk(50, sample.now).await.unwrap().unwrap();
+    chunk.lock_domains(&[sample.domain], &["d7.example".to_owned()]).await.unwrap();
+    let outcome = |number| LineOutcome { number, failed: false, result: serde_json::json!({}) };
+    let outcomes = chunk.lines().iter().map(|line| outcome(line.number)).collect();
+    chunk.finish(outcomes, sample.now).await.unwrap();
+    api.note_failed_chunk(id, sample.now).await.unwrap();
+    let mut tx = api.tenant_tx(sample.tenant).await.unwrap();
+    tx.cancel_operation(id, &actor, sample.now).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+}
+
 async fn all_of_the_worker(fixture: &Fixture, worker: &Store, sample: &Sample) {
     worker.next_due_at().await.unwrap();
     let claimed = worker.claim_due("w", 20, LEASE, sample.now, &mtasts_store::Shares::default()).await.unwrap();
@@ -418,6 +471,9 @@ async fn all_of_the_worker(fixture: &Fixture, worker: &Store, sample: &Sample) {
     hostings_of_the_worker(worker, sample.now).await;
     worker.prune_tombstones(TimeDelta::days(1), sample.now).await.unwrap();
     worker.prune_expired(sample.now).await.unwrap();
+    worker.prune_operations(sample.now).await.unwrap();
+    worker.roll_up_usage(sample.now).await.unwrap();
+    worker.prune_usage(sample.now + TimeDelta::days(350)).await.unwrap();
     worker.prune_issued(sample.now).await.unwrap();
     webhooks_of_the_worker(worker, sample.now).await;
 }

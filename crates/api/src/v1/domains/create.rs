@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::{HttpResponse, http::StatusCode, post};
 use mtasts_model::{DomainId, Label, MailDomain, Mode, Policy, Tag, lifecycle::MxSource};
-use mtasts_store::{NewDomain, TenantTx, VersionReason};
+use mtasts_store::{DomainView, NewDomain, TenantTx, VersionReason};
 use serde::Deserialize;
 use utoipa::{
     IntoResponses, ToSchema,
@@ -54,6 +54,36 @@ pub(crate) struct CreateDomain {
     tags: Vec<String>,
 }
 
+/// A registration without faults in itself.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    pub(crate) new: NewDomain,
+    tags: BTreeSet<Tag>,
+}
+
+/// What is to be made, or what is wrong with it.
+pub(crate) fn wanted(body: &CreateDomain, scope: &TenantScope) -> Result<Registration, Problem> {
+    let Wanted { mut new, first, tags } = body.parse(scope)?;
+    if new.preferred_mode == Mode::Enforce {
+        return Err(enforce::refusal(&[Doubt::not_checked()]));
+    }
+    new.first = first.map(|policy| new_version(scope, policy, VersionReason::Registered, None));
+    Ok(Registration { new, tags })
+}
+
+/// Registers a domain, if there is room for one more.
+pub(crate) async fn carry_out(
+    tx: &mut TenantTx,
+    scope: &TenantScope,
+    registration: Registration,
+) -> Result<DomainView, Problem> {
+    let Registration { new, tags } = registration;
+    let id = new.id;
+    tx.make_room_for_domain(scope.state().config.quotas.domains).await?;
+    let view = tx.create_domain(new, &scope.actor(), scope.now()).await?;
+    Ok(if tags.is_empty() { view } else { tx.set_tags(id, &tags, &scope.actor(), scope.now()).await? })
+}
+
 /// The parts of a [`NewDomain`] that the caller chooses.
 struct Wanted {
     new: NewDomain,
@@ -62,6 +92,11 @@ struct Wanted {
 }
 
 impl CreateDomain {
+    /// Begins in `testing` where `enforce` is wanted, which needs proof.
+    pub(crate) fn lower_enforce(&mut self) {
+        self.mode = self.mode.map(|mode| if mode == Mode::Enforce { Mode::Testing } else { mode });
+    }
+
     fn parse(&self, scope: &TenantScope) -> Result<Wanted, Problem> {
         let mut faults = Faults::default();
         let state = scope.state();
@@ -108,7 +143,7 @@ impl IntoResponses for Errors {
             groups::CALL,
             groups::BODY,
             groups::ONCE,
-            &[ProblemKind::DomainExists, ProblemKind::EnforceNotProven],
+            &[ProblemKind::DomainExists, ProblemKind::EnforceNotProven, ProblemKind::QuotaExceeded],
         ])
     }
 }
@@ -137,17 +172,10 @@ pub(crate) async fn create_domain(
     dry: Query<DryRun>,
     body: Json<CreateDomain>,
 ) -> Result<HttpResponse, Problem> {
-    let Wanted { mut new, first, tags } = body.value.parse(&scope)?;
-    if new.preferred_mode == Mode::Enforce {
-        return Err(enforce::refusal(&[Doubt::not_checked()]));
-    }
-    new.first = first.map(|policy| new_version(&scope, policy, VersionReason::Registered, None));
-    let (id, now) = (new.id, scope.now());
+    let registration = wanted(&body.value, &scope)?;
+    let (id, now) = (registration.new.id, scope.now());
     let carry_out = async |tx: &mut TenantTx| {
-        let mut view = tx.create_domain(new, &scope.actor(), now).await?;
-        if !tags.is_empty() {
-            view = tx.set_tags(id, &tags, &scope.actor(), now).await?;
-        }
+        let view = carry_out(tx, &scope, registration).await?;
         let location = format!("/v1/domains/{}", view.id);
         let (body, tag) = DomainBody::tagged(view)?;
         Ok(Answer::new(StatusCode::CREATED, &body)?.location(location).etag(tag.quoted()))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, delete, http::StatusCode};
 use mtasts_model::{DomainId, MaxAge, Mode, Policy, lifecycle::WITHDRAWAL_MAX_AGE};
-use mtasts_store::{TenantTx, VersionReason};
+use mtasts_store::{DomainView, TenantTx, VersionReason};
 use utoipa::{
     IntoResponses,
     openapi::{RefOr, Response},
@@ -61,11 +61,9 @@ pub(crate) async fn delete_domain(
     if_match: IfMatch,
     dry: Query<DryRun>,
 ) -> Result<HttpResponse, Problem> {
-    let none = no_policy()?;
     let carry_out = async |tx: &mut TenantTx| {
         matching(tx, id.0, &if_match).await?;
-        let none = new_version(&scope, none, VersionReason::Withdrawn, None);
-        Ok::<_, Problem>(tx.request_withdrawal(id.0, none, &scope.actor(), scope.now()).await?)
+        withdraw(tx, &scope, id.0).await
     };
     if dry.0.dry_run {
         return dry_run::answer(&scope, id.0, carry_out).await;
@@ -74,4 +72,10 @@ pub(crate) async fn delete_domain(
     let view = carry_out(&mut tx).await?;
     tx.commit().await?;
     DomainBody::answer(view, StatusCode::ACCEPTED)
+}
+
+/// Asks for the removal of a domain that is there.
+pub(crate) async fn withdraw(tx: &mut TenantTx, scope: &TenantScope, id: DomainId) -> Result<DomainView, Problem> {
+    let none = new_version(scope, no_policy()?, VersionReason::Withdrawn, None);
+    Ok(tx.request_withdrawal(id, none, &scope.actor(), scope.now()).await?)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, put};
 use mtasts_model::{DomainId, Mode, MxPattern, lifecycle::MxSource};
-use mtasts_store::{DomainView, TenantTx, VersionReason};
+use mtasts_store::{DomainView, SetPolicy, TenantTx, VersionReason};
 use serde::Deserialize;
 use utoipa::{
     IntoResponses, ToSchema,
@@ -29,13 +29,13 @@ use crate::{
 pub(crate) struct SetMode {
     /// The mode.
     #[schema(value_type = ModeSchema)]
-    mode: Mode,
+    pub(crate) mode: Mode,
     /// Set `enforce` although it is not proven to be safe.
     #[serde(default)]
-    force: bool,
+    pub(crate) force: bool,
     /// Why. Goes with `force`, and is kept with the version.
     #[schema(min_length = 1, max_length = 1000)]
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 struct Errors;
@@ -73,16 +73,10 @@ pub(crate) async fn set_mode(
     dry: Query<DryRun>,
     body: Json<SetMode>,
 ) -> Result<HttpResponse, Problem> {
-    let mut faults = Faults::default();
-    let Some(override_reason) = faults.keep(override_reason(body.value.force, body.value.reason.as_deref())) else {
-        return Err(faults.into_problem());
-    };
+    let override_reason = body.value.override_reason()?;
     let carry_out = async |tx: &mut TenantTx| {
         let domain = tx.domain_locked(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-        let now = current(&domain)?;
-        let wanted = policy(body.value.mode, patterns(&domain), now.policy.max_age()).map_err(|_| no_patterns())?;
-        let change = Change { policy: wanted, reason: VersionReason::ModeChanged, override_reason, from_current: true };
-        let set = apply(tx, &scope, &domain, change, &if_match).await?;
+        let set = carry_out(tx, &scope, &domain, (body.value.mode, override_reason), &if_match).await?;
         Ok::<_, Problem>((set, domain))
     };
     if dry.0.dry_run {
@@ -92,6 +86,29 @@ pub(crate) async fn set_mode(
     let (set, domain) = carry_out(&mut tx).await?;
     tx.commit().await?;
     answer(&set, &domain)
+}
+
+impl SetMode {
+    /// Why the proof is to be overridden, if it is.
+    pub(crate) fn override_reason(&self) -> Result<Option<String>, Problem> {
+        let mut faults = Faults::default();
+        let reason = faults.keep(override_reason(self.force, self.reason.as_deref()));
+        reason.ok_or_else(|| faults.into_problem())
+    }
+}
+
+/// Sets the mode of a domain.
+pub(crate) async fn carry_out(
+    tx: &mut TenantTx,
+    scope: &TenantScope,
+    domain: &DomainView,
+    (mode, override_reason): (Mode, Option<String>),
+    if_match: &IfMatch,
+) -> Result<SetPolicy, Problem> {
+    let now = current(domain)?;
+    let wanted = policy(mode, patterns(domain), now.policy.max_age()).map_err(|_| no_patterns())?;
+    let change = Change { policy: wanted, reason: VersionReason::ModeChanged, override_reason, from_current: true };
+    apply(tx, scope, domain, change, if_match).await
 }
 
 /// The current patterns. A policy in mode `none` may have none; for `mx: auto` the hosts that were found step in.

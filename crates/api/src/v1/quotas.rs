@@ -1,0 +1,52 @@
+//! What a tenant may have, and what it has of it.
+
+pub(crate) mod read;
+pub(crate) mod replace;
+
+use mtasts_store::{GrantedQuotas, QuotaUse, Quotas, TenantTx};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::problem::Problem;
+
+/// What a tenant may have.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Quotas)]
+pub(crate) struct QuotasBody {
+    /// Domains that are not gone.
+    domains: QuotaBody,
+    /// Bulk operations that have not ended.
+    operations: QuotaBody,
+}
+
+/// One quota.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Quota)]
+struct QuotaBody {
+    /// How many there may be.
+    #[schema(example = 1_000_000)]
+    limit: u64,
+    /// How many there are.
+    #[schema(example = 1_234)]
+    used: u64,
+    /// Whether the operator granted this limit to the tenant, instead of that which all have.
+    granted: bool,
+}
+
+impl QuotasBody {
+    pub(crate) async fn of(tx: &TenantTx, defaults: Quotas) -> Result<Self, Problem> {
+        Ok(Self::from(tx.granted_quotas().await?, defaults, tx.quota_use().await?))
+    }
+
+    fn from(granted: GrantedQuotas, defaults: Quotas, used: QuotaUse) -> Self {
+        let limits = granted.over(defaults);
+        Self {
+            domains: QuotaBody { limit: limits.domains, used: used.domains, granted: granted.domains.is_some() },
+            operations: QuotaBody {
+                limit: limits.operations,
+                used: used.operations,
+                granted: granted.operations.is_some(),
+            },
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `PUT /v1/tenants/{tenant_id}/quotas`
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpResponse, put};
+use mtasts_model::TenantId;
+use mtasts_store::GrantedQuotas;
+use serde::Deserialize;
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{RefOr, Response},
+};
+
+use super::QuotasBody;
+use crate::{
+    auth::Operator,
+    extract::{Json, PathId},
+    problem::{FieldError, Problem, documented, groups},
+    v1::fields::Faults,
+};
+
+/// More than anybody has, and few enough to be counted.
+const MOST: u64 = 1_000_000_000;
+
+/// What the tenant may have; where nothing is given, what all have.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"domains": 250_000, "operations": null}))]
+pub(crate) struct ReplaceQuotas {
+    /// Domains that are not gone.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    domains: Option<u64>,
+    /// Bulk operations that have not ended.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    operations: Option<u64>,
+}
+
+impl ReplaceQuotas {
+    fn parse(&self) -> Result<GrantedQuotas, Problem> {
+        let mut faults = Faults::default();
+        let mut quota = |pointer: &str, value: Option<u64>| match value {
+            Some(value) if value > MOST => {
+                faults.keep(Err(FieldError::at(pointer, "out-of-range", format!("must be 0 to {MOST}"))))
+            }
+            value => Some(value),
+        };
+        match (quota("/domains", self.domains), quota("/operations", self.operations)) {
+            (Some(domains), Some(operations)) => Ok(GrantedQuotas { domains, operations }),
+            _ => Err(faults.into_problem()),
+        }
+    }
+}
+
+struct Errors;
+
+impl IntoResponses for Errors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        documented(&[groups::CALL, groups::BODY, groups::OBJECT])
+    }
+}
+
+/// Set a tenant's quotas
+///
+/// All of them: where nothing or null is given, the tenant has what all have. A limit below what the tenant has takes
+/// nothing away; nothing more can be added then. Takes the operator token.
+#[utoipa::path(
+    tag = "tenants",
+    operation_id = "replace_tenant_quotas",
+    params(("tenant_id" = String, Path, description = "The tenant's id", pattern = "^ten_[0-9a-f]{32}$")),
+    request_body = ReplaceQuotas,
+    responses((status = 200, description = "The quotas.", body = QuotasBody), Errors),
+    security(("operator_token" = [])),
+)]
+#[put("/tenants/{tenant_id}/quotas")]
+pub(crate) async fn replace_tenant_quotas(
+    operator: Operator,
+    id: PathId<TenantId>,
+    body: Json<ReplaceQuotas>,
+) -> Result<HttpResponse, Problem> {
+    let quotas = body.value.parse()?;
+    let tx = operator.begin(id.0).await?;
+    tx.commit().await?;
+    operator.state().store.set_quotas(id.0, quotas, &operator.actor(), operator.now()).await?;
+    let tx = operator.begin(id.0).await?;
+    Ok(HttpResponse::Ok().json(QuotasBody::of(&tx, operator.state().config.quotas).await?))
+}

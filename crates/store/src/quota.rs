@@ -1,0 +1,108 @@
+//! How much of what a tenant may have.
+
+use mtasts_model::{TenantId, Timestamp};
+use sea_orm::{ConnectionTrait, FromQueryResult};
+use serde_json::{Value as Json, json};
+
+use crate::{Actor, Store, StoreError, audit, sql};
+
+/// The quotas that can be set for a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// Domains that are not gone.
+    pub domains: u64,
+    /// Bulk operations that have not ended.
+    pub operations: u64,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self { domains: 1_000_000, operations: 20 }
+    }
+}
+
+/// What the operator granted a tenant; where it is None, the installation's default holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GrantedQuotas {
+    /// Domains that are not gone.
+    pub domains: Option<u64>,
+    /// Bulk operations that have not ended.
+    pub operations: Option<u64>,
+}
+
+impl GrantedQuotas {
+    /// What holds for the tenant.
+    pub fn over(self, defaults: Quotas) -> Quotas {
+        Quotas {
+            domains: self.domains.unwrap_or(defaults.domains),
+            operations: self.operations.unwrap_or(defaults.operations),
+        }
+    }
+
+    fn to_json(self) -> Json {
+        json!({ "domains": self.domains, "operations": self.operations })
+    }
+}
+
+/// What a tenant has of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QuotaUse {
+    /// Domains that are not gone.
+    pub domains: u64,
+    /// Bulk operations that have not ended.
+    pub operations: u64,
+}
+
+#[derive(Debug, FromQueryResult)]
+struct Granted {
+    domains: Option<i64>,
+    operations: Option<i64>,
+}
+
+pub(crate) async fn granted(db: &impl ConnectionTrait, tenant: TenantId) -> Result<GrantedQuotas, StoreError> {
+    let find = "SELECT domains, operations FROM tenant_quotas WHERE tenant_id = $1";
+    let row = sql::one::<Granted>(db, find, vec![tenant.as_uuid().into()]).await?;
+    // The table holds nothing below zero.
+    let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+    Ok(row.map_or_else(GrantedQuotas::default, |row| GrantedQuotas {
+        domains: number(row.domains),
+        operations: number(row.operations),
+    }))
+}
+
+impl Store {
+    /// Grants a tenant these quotas in place of those that it had. A number that is smaller than what the tenant has takes
+    /// nothing away: no more can be added. [`StoreError::NotFound`] when there is no such tenant.
+    pub async fn set_quotas(
+        &self,
+        tenant: TenantId,
+        quotas: GrantedQuotas,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tx = self.operator_tx().await?;
+        let exists = "SELECT 1 FROM tenants WHERE id = $1";
+        sql::row(&tx, exists, vec![tenant.as_uuid().into()]).await?.ok_or(StoreError::NotFound)?;
+        let before = granted(&tx, tenant).await?;
+        if before == quotas {
+            return Ok(());
+        }
+        let set = "INSERT INTO tenant_quotas (tenant_id, domains, operations, changed_at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (tenant_id) DO UPDATE SET domains = excluded.domains, operations = excluded.operations,
+                changed_at = excluded.changed_at";
+        let column = |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+        let values =
+            vec![tenant.as_uuid().into(), column(quotas.domains).into(), column(quotas.operations).into(), now.into()];
+        sql::execute(&tx, set, values).await?;
+        let entry = audit::Entry {
+            tenant,
+            action: "tenant.quotas",
+            object: tenant.to_string(),
+            before: Some(before.to_json()),
+            after: Some(quotas.to_json()),
+        };
+        audit::record(&tx, by, entry, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
