@@ -20,7 +20,7 @@ use crate::{
             create::{self, CreateDomain, Registration, wanted},
             delete::withdraw,
         },
-        fields::ModeSchema,
+        fields::{ModeSchema, TlsRpt, mx_choice_schema},
         policy::mode::{SetMode, carry_out},
     },
 };
@@ -59,15 +59,31 @@ pub(crate) fn kind_of(line: &[u8]) -> Result<Kind, Problem> {
 
 /// Register a domain: the members of `POST /v1/domains`, and `op`.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = BatchCreate)]
 #[expect(dead_code, reason = "the schema of a line that is read as `CreateDomain`")]
 pub(crate) struct CreateLine {
     /// `create`
-    #[schema(pattern = "^create$")]
+    #[schema(pattern = "^create$", example = "create")]
     op: String,
-    /// As in `POST /v1/domains`.
-    #[serde(flatten)]
-    domain: CreateDomain,
+    /// The mail domain: the part behind `@`.
+    #[schema(min_length = 1, max_length = 1012, example = "example.com")]
+    name: String,
+    /// The mode to start in: `testing` where absent.
+    #[schema(value_type = Option<ModeSchema>)]
+    mode: Option<Mode>,
+    /// The MX patterns: `"auto"` where absent.
+    #[schema(schema_with = mx_choice_schema, required = false)]
+    mx: (),
+    /// How long senders may keep the policy, in seconds. A week where absent.
+    #[schema(minimum = 0, maximum = 31_557_600, default = 604_800)]
+    max_age: Option<u64>,
+    /// TLS reporting: off where absent.
+    tls_rpt: Option<TlsRpt>,
+    /// Tags of your own.
+    #[serde(default)]
+    #[schema(max_items = 20, example = json!(["customer:4711"]))]
+    tags: Vec<String>,
 }
 
 /// A change of a domain's mode: the members of `PUT /v1/domains/{domain_id}/mode`, `op`, and which domain.
@@ -75,9 +91,15 @@ pub(crate) struct CreateLine {
 #[serde(deny_unknown_fields)]
 #[schema(as = BatchSetMode)]
 pub(crate) struct SetModeLine {
+    /// `set_mode`
+    #[serde(default, rename = "op")]
+    #[schema(value_type = String, required = true, pattern = "^set_mode$", example = "set_mode")]
+    _op: Option<String>,
     /// The domain's id; or give its `name`.
+    #[schema(pattern = "^dom_[0-9a-f]{32}$")]
     domain_id: Option<String>,
     /// The domain's name; or give its `domain_id`.
+    #[schema(min_length = 1, max_length = 1012)]
     name: Option<String>,
     /// The mode.
     #[schema(value_type = ModeSchema)]
@@ -86,6 +108,7 @@ pub(crate) struct SetModeLine {
     #[serde(default)]
     force: bool,
     /// Why. Goes with `force`.
+    #[schema(min_length = 1, max_length = 1000)]
     reason: Option<String>,
 }
 
@@ -94,9 +117,15 @@ pub(crate) struct SetModeLine {
 #[serde(deny_unknown_fields)]
 #[schema(as = BatchDelete)]
 pub(crate) struct DeleteLine {
+    /// `delete`
+    #[serde(default, rename = "op")]
+    #[schema(value_type = String, required = true, pattern = "^delete$", example = "delete")]
+    _op: Option<String>,
     /// The domain's id; or give its `name`.
+    #[schema(pattern = "^dom_[0-9a-f]{32}$")]
     domain_id: Option<String>,
     /// The domain's name; or give its `domain_id`.
+    #[schema(min_length = 1, max_length = 1012)]
     name: Option<String>,
 }
 

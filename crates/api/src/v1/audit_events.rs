@@ -20,6 +20,7 @@ use utoipa::ToSchema;
     "actor": {
         "kind": "api-key",
         "id": "key_0190c3a0b1c27d3e8f4051627384950a",
+        "issuer": null,
         "tenant_id": "ten_0190c3a0b1c27d3e8f4051627384950a",
     },
     "source": "192.0.2.17",

@@ -303,7 +303,7 @@ async fn an_export_is_an_import_and_tells_that_it_is_complete() {
     from.domain(json!({"name": "auto.test"})).await;
     later();
     let rua = json!({"rua": ["mailto:reports@listed.test"]});
-    let body = json!({"name": "listed.test", "mx": ["mx.listed.test", "*.m.test"], "max_age": 1234, "tls_rpt": rua});
+    let body = json!({"name": "listed.test", "mx": ["mx.listed.test", "*.m.test"], "max_age": 1234, "tls_rpt": rua, "tags": ["a:b"]});
     from.domain(body).await;
     later();
     let (none, _) = from.domain(json!({"name": "none.test", "mx": ["mx.none.test"]})).await;
@@ -324,7 +324,7 @@ async fn an_export_is_an_import_and_tells_that_it_is_complete() {
     assert_eq!(objects.last(), Some(&json!({"end": true, "count": 4})));
     assert_eq!(
         objects[1],
-        json!({"name": "listed.test", "mode": "testing", "mx": ["mx.listed.test", "*.m.test"], "max_age": 1234, "tls_rpt": rua})
+        json!({"name": "listed.test", "mode": "testing", "mx": ["mx.listed.test", "*.m.test"], "max_age": 1234, "tls_rpt": rua, "tags": ["a:b"]})
     );
     assert_eq!(
         (objects[0]["mx"].as_str(), objects[2]["mode"].as_str(), objects[3]["mode"].as_str()),
