@@ -7,6 +7,7 @@ mod user;
 
 use std::{
     future::{Ready, ready},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -151,7 +152,7 @@ pub(crate) struct Operator {
     state: Data<State>,
     request_id: RequestId,
     credential: SecretString,
-    source: Option<std::net::IpAddr>,
+    source: Option<IpAddr>,
 }
 
 /// A call by a tenant, with a credential that has the operation's scope, and the only way to its data.
@@ -165,7 +166,7 @@ pub(crate) struct TenantScope {
     who: Who,
     scopes: Scopes,
     credential: SecretString,
-    source: Option<std::net::IpAddr>,
+    source: Option<IpAddr>,
 }
 
 impl Operator {
@@ -287,7 +288,7 @@ impl TenantScope {
             who: caller.who.clone(),
             scopes: caller.scopes,
             credential: caller.credential.clone(),
-            source: request.peer_addr().map(|address| address.ip()),
+            source: source(request),
         })
     }
 }
@@ -302,7 +303,7 @@ impl FromRequest for Operator {
                 state,
                 request_id: RequestId::of(request),
                 credential: credential.clone(),
-                source: request.peer_addr().map(|address| address.ip()),
+                source: source(request),
             }),
             Some(Caller::Tenant(_)) => Err(Problem::new(
                 ProblemKind::WrongCredential,
@@ -329,6 +330,13 @@ impl FromRequest for TenantScope {
             other => Err(unauthenticated(other)),
         })
     }
+}
+
+/// Where the request came from, for the audit log: the client behind our proxies, as the limits see it.
+fn source(request: &HttpRequest) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip();
+    let limits = state(request).ok()?.limits.as_ref().map(|limits| limits.client(peer, request.headers()));
+    Some(limits.unwrap_or(peer))
 }
 
 /// The shared state; that it is absent would be a fault in the wiring.

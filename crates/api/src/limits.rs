@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{dev::ServiceRequest, http::header};
+use actix_web::{
+    dev::ServiceRequest,
+    http::header::{self, HeaderMap},
+};
 use data_encoding::HEXLOWER;
 use mtasts_model::{ApiKeyId, TenantId};
 use mtasts_store::{LimitBucket, Quota, SharedLimits, Taken};
@@ -136,6 +139,11 @@ impl Limits {
         self.shared = Some(shared);
     }
 
+    /// Whoever is behind our proxies, or the peer.
+    pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        client::client(peer, headers, &self.settings.trusted_proxies)
+    }
+
     /// Before the credential is looked up. None without one. A token for a failure is taken in advance, so that many
     /// guesses at the same time are no more than one after the other; [`Attempt::settle`] gives it back.
     pub(crate) fn attempt(&self, request: &ServiceRequest) -> Result<Option<Attempt<'_>>, Problem> {
@@ -147,7 +155,7 @@ impl Limits {
             return Err(too_many(&standings));
         }
         let peer = request.peer_addr().as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
-        let address = client::network(client::client(peer, request.headers(), &self.settings.trusted_proxies));
+        let address = client::network(self.client(peer, request.headers()));
         let client = LimitBucket { name: format!("client:{address}"), quota: self.settings.failures };
         let as_known = self.known.tag(credential);
         let is_known = self.known.is_drained(as_known, now);

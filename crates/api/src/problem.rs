@@ -208,7 +208,14 @@ pub(crate) fn type_uri(public_url: &Url, kind: ProblemKind) -> String {
 
 /// The answer to a request that failed (RFC 9457). Some types have further members.
 #[derive(ToSchema)]
-#[schema(as = Problem)]
+#[schema(as = Problem, example = json!({
+    "type": "https://api.sts.example.net/problems/not-found",
+    "title": "There is no such object",
+    "status": 404,
+    "detail": "There is no such domain",
+    "code": "not-found",
+    "request_id": "req_5pzk7qn2wq4lq3m6y4xk7n2d3e",
+}))]
 #[expect(dead_code, reason = "the schema of `ProblemBody`, whose further members depend on the type")]
 pub(crate) struct ProblemSchema {
     /// A URI that names the type of problem, and leads to a page on it.

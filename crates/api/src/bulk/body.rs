@@ -51,7 +51,16 @@ pub(crate) fn batch_lines(body: &[u8], state: &State) -> Result<Vec<OperationLin
     if body.iter().find(|octet| !octet.is_ascii_whitespace()) != Some(&b'{') {
         return Err(Problem::field("", "wrong-type", "the body must be a JSON object"));
     }
-    let batch: Batch<'_> = serde_json::from_slice(body).map_err(|error| json::refusal(&Track::new().path(), &error))?;
+    let batch: Batch<'_> = serde_json::from_slice(body).map_err(|error| {
+        let message = error.to_string();
+        // Of the body itself only this can be wrong; all else is wrong with its one member. What tracks paths elsewhere
+        // cannot lend raw values.
+        if ["unknown field", "missing field", "duplicate field"].iter().any(|words| message.starts_with(words)) {
+            json::refusal(&Track::new().path(), &error)
+        } else {
+            Problem::field("/operations", "wrong-type", message)
+        }
+    })?;
     check_count("/operations", batch.operations.count)?;
     let lines = batch.operations.lines.iter().map(|line| line.get().as_bytes());
     Ok(lines.zip(1..).map(|(line, number)| kept(number, line, state)).collect())

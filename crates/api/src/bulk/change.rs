@@ -20,7 +20,7 @@ use crate::{
             create::{self, CreateDomain, Registration, wanted},
             delete::withdraw,
         },
-        fields::{ModeSchema, TlsRpt, mx_choice_schema},
+        fields::{ModeSchema, TagSchema, TlsRpt, mx_choice_schema},
         policy::mode::{SetMode, carry_out},
     },
 };
@@ -82,7 +82,7 @@ pub(crate) struct CreateLine {
     tls_rpt: Option<TlsRpt>,
     /// Tags of your own.
     #[serde(default)]
-    #[schema(max_items = 20, example = json!(["customer:4711"]))]
+    #[schema(value_type = Vec<TagSchema>, max_items = 20, example = json!(["customer:4711"]))]
     tags: Vec<String>,
 }
 

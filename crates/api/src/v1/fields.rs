@@ -173,6 +173,12 @@ pub(crate) enum ModeSchema {
 #[expect(dead_code, reason = "the schema of `mtasts_model::MxPattern`, which knows nothing of OpenAPI")]
 pub(crate) struct MxPatternSchema(String);
 
+/// A tag of a domain.
+#[derive(ToSchema)]
+#[schema(as = Tag, pattern = "^[a-z0-9][a-z0-9:._-]{0,62}$", example = "customer:4711")]
+#[expect(dead_code, reason = "the schema of `mtasts_model::Tag`, which knows nothing of OpenAPI")]
+pub(crate) struct TagSchema(String);
+
 /// A `mailto:` or `https:` URI (RFC 8460 §3).
 #[derive(ToSchema)]
 #[schema(as = ReportUri, max_length = 500, example = "mailto:tls-reports@example.com")]

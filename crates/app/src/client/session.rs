@@ -73,6 +73,10 @@ impl Session {
             .ok_or_else(|| ClientError::NotFound(format!("{name} is not registered here")))
     }
 
+    pub(super) async fn has_policy(&self, id: &str) -> Result<bool, ClientError> {
+        Ok(self.domain(id).await?.1.policy.is_some())
+    }
+
     pub(super) async fn domain(&self, id: &str) -> Result<(Answer, Domain), ClientError> {
         let answer = self.api.send(Call::get(&["v1", "domains", id])).await?;
         let domain = answer.parse()?;

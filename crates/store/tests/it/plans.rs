@@ -56,6 +56,7 @@ const LOAD: &str = r#"
     UPDATE domains d SET version_id = v.id, mode = v.mode, certificate_id = c.id
         FROM policy_versions v, certificates c WHERE v.domain_id = d.id AND c.domain_id = d.id;
     SET session_replication_role = DEFAULT;
+    INSERT INTO domain_names SELECT id, tenant_id, name FROM domains;
     ALTER TABLE domain_counts DISABLE TRIGGER domain_counts_guard;
     INSERT INTO domain_counts SELECT tenant_id, count(*), 0, count(*), 0 FROM domains GROUP BY tenant_id;
     ALTER TABLE domain_counts ENABLE TRIGGER domain_counts_guard;

@@ -20,8 +20,8 @@ use crate::{
     v1::{
         dry_run::{self, DryRun, DryRunBody},
         fields::{
-            DEFAULT_MAX_AGE, Faults, ModeSchema, MxChoice, TlsRpt, max_age, mx_choice_schema, mx_patterns, object,
-            policy, report_uris, tags,
+            DEFAULT_MAX_AGE, Faults, ModeSchema, MxChoice, TagSchema, TlsRpt, max_age, mx_choice_schema, mx_patterns,
+            object, policy, report_uris, tags,
         },
         policy::new_version,
     },
@@ -50,7 +50,7 @@ pub(crate) struct CreateDomain {
     tls_rpt: Option<TlsRpt>,
     /// Tags of your own, to find the domain by in lists: up to 20 words of letters, digits, `:`, `.`, `_` and `-`.
     #[serde(default)]
-    #[schema(max_items = 20, example = json!(["customer:4711"]))]
+    #[schema(value_type = Vec<TagSchema>, max_items = 20, example = json!(["customer:4711"]))]
     tags: Vec<String>,
 }
 

@@ -15,7 +15,7 @@ use crate::{
     auth::TenantScope,
     extract::{DomainIfMatchHeader, IfMatch, Json, PathId},
     problem::{Problem, ProblemKind, documented, groups},
-    v1::fields::{Faults, TlsRpt, object, report_uris, tags},
+    v1::fields::{Faults, TagSchema, TlsRpt, object, report_uris, tags},
 };
 
 /// What to change; what is absent stays.
@@ -28,7 +28,7 @@ pub(crate) struct UpdateDomain {
     tls_rpt: Option<TlsRpt>,
     /// Tags of your own, to find the domain by in lists: these and no others. Up to 20 words of letters, digits, `:`, `.`,
     /// `_` and `-`.
-    #[schema(max_items = 20)]
+    #[schema(value_type = Option<Vec<TagSchema>>, max_items = 20)]
     tags: Option<Vec<String>>,
 }
 
