@@ -61,6 +61,10 @@ INSERT INTO domain_tags (tenant_id, domain_id, tag, name)
     WHERE tag IS NOT NULL ORDER BY i;
 DROP INDEX domain_names_parts;
 INSERT INTO domain_names SELECT id, tenant, name FROM bench ORDER BY i;
+INSERT INTO domain_counts
+    SELECT tenant_id, count(*), count(*) FILTER (WHERE mode = 'none'), count(*) FILTER (WHERE mode = 'testing'),
+        count(*) FILTER (WHERE mode = 'enforce')
+    FROM domains WHERE state <> 'gone' GROUP BY tenant_id;
 CREATE INDEX domain_names_parts ON domain_names USING gin (tenant_id, name gin_trgm_ops);
 DROP TABLE bench;
 VACUUM ANALYZE;
