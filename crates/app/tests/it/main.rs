@@ -11,5 +11,6 @@ mod hosted;
 mod kill;
 mod main_job;
 mod outage;
+mod reports;
 mod service;
 mod shutdown;
