@@ -120,7 +120,7 @@ codes! {
     UnknownNamespace = "unknown-namespace",
     /// A reference to an entity; never expanded, kept as it is.
     EntityReference = "entity-reference",
-    /// Not well-formed XML behind what was read; `complete` is false.
+    /// A row that is not well-formed XML, or a document that breaks off; `complete` is false.
     CutOff = "cut-off",
 }
 

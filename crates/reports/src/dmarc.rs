@@ -36,7 +36,7 @@ pub struct Report {
     pub policy: PolicyPublished,
     /// `record`.
     pub records: Vec<Record>,
-    /// False if the document broke off: these are not all of its records.
+    /// False if the document broke off or has records that are not XML: these are not all.
     pub complete: bool,
     /// Elements that the RFCs do not know.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -85,10 +85,14 @@ pub struct Reading {
     pub outcome: Result<(Report, Identity), Unreadable>,
 }
 
-/// Opens an input and reads each document in it, one after the other.
+/// Opens an input and reads each document in it, one after the other. Documents that are no reports are left out if
+/// there is one beside them: mails have other attachments too.
 pub fn read(bytes: &[u8], limits: &Limits) -> (Vec<Reading>, Spent) {
     let Opened { found, spent } = open(bytes, limits);
-    let readings = found.into_iter().map(|found| reading(found, limits)).collect();
+    let mut readings: Vec<_> = found.into_iter().map(|found| reading(found, limits)).collect();
+    if readings.iter().any(|reading| reading.outcome.is_ok()) {
+        readings.retain(|reading| !matches!(reading.outcome, Err(Unreadable::NotAReport { .. })));
+    }
     (readings, spent)
 }
 

@@ -26,6 +26,18 @@ pub struct Element {
     pub children: Vec<Element>,
 }
 
+/// The name of what a report has many of.
+const ROW: &str = "record";
+
+const ENDS_WITHIN: &str = "it ends within an element";
+
+fn reader(text: &str) -> Reader<&[u8]> {
+    let mut reader = Reader::from_str(text);
+    // A lone `&` is met in comments and names.
+    reader.config_mut().allow_dangling_amp = true;
+    reader
+}
+
 /// What comes next.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -33,17 +45,20 @@ pub(crate) enum Next {
     Child(Element),
     /// The root's end; whether anything but white space follows is noted.
     End,
-    /// It is not XML from here on.
+    /// It is not XML from here on, or at least until [`Children::resume`].
     Broken {
         /// Counted from 0.
-        offset: u64,
+        offset: usize,
         reason: String,
     },
 }
 
 /// The children of a document's root, one at a time.
 pub(crate) struct Children<'a, 'l> {
+    text: &'a str,
     reader: Reader<&'a [u8]>,
+    /// Where in the text the reader began.
+    base: usize,
     limits: &'l Limits,
     values: usize,
     /// The root's name, without its prefix.
@@ -56,9 +71,8 @@ pub(crate) struct Children<'a, 'l> {
 
 impl<'a, 'l> Children<'a, 'l> {
     pub(crate) fn open(text: &'a str, limits: &'l Limits, deviations: &mut Deviations) -> Result<Self, Unreadable> {
-        let mut reader = Reader::from_str(text.trim_start());
-        // A lone `&` is met in comments and names.
-        reader.config_mut().allow_dangling_amp = true;
+        let text = text.trim_start();
+        let mut reader = reader(text);
         loop {
             let offset = reader.buffer_position();
             let (start, empty) = match reader.read_event() {
@@ -74,7 +88,7 @@ impl<'a, 'l> Children<'a, 'l> {
             };
             let root = start.local_name().into_inner().to_owned();
             let namespace = namespace(&start, deviations);
-            return Ok(Self { reader, limits, values: 0, root, namespace, empty });
+            return Ok(Self { text, reader, base: 0, limits, values: 0, root, namespace, empty });
         }
     }
 
@@ -97,11 +111,35 @@ impl<'a, 'l> Children<'a, 'l> {
                     return Ok(Next::End);
                 }
                 Ok(Event::DocType(_)) => return Err(Unreadable::Dtd),
-                Ok(Event::Eof) => return Ok(Next::Broken { offset, reason: "it ends within an element".to_owned() }),
+                Ok(Event::Eof) => return Ok(self.broken(offset, ENDS_WITHIN)),
                 Ok(_) => {}
-                Err(error) => return Ok(Next::Broken { offset, reason: shortened(&error.to_string(), 200) }),
+                Err(error) => return Ok(self.broken(offset, &error.to_string())),
             }
         }
+    }
+
+    fn broken(&self, offset: u64, reason: &str) -> Next {
+        let offset = self.base + usize::try_from(offset).unwrap_or(usize::MAX - self.base);
+        Next::Broken { offset, reason: shortened(reason, 200) }
+    }
+
+    /// Goes on with the next row from an offset on: what is broken in one loses no other. False if there is none.
+    pub(crate) fn resume(&mut self, offset: usize) -> bool {
+        let is_row = |at: usize| {
+            let behind = self.text[at..].strip_prefix('<').and_then(|rest| rest.strip_prefix(ROW));
+            behind.is_some_and(|rest| {
+                rest.starts_with(|char: char| char.is_ascii_whitespace() || matches!(char, '>' | '/'))
+            })
+        };
+        // Further than it began, so that each try leads on.
+        let from = offset.max(self.base + 1);
+        let rest = self.text.get(from..).unwrap_or_default();
+        let Some(at) = rest.match_indices('<').map(|(at, _)| from + at).find(|at| is_row(*at)) else { return false };
+        self.base = at;
+        self.reader = reader(&self.text[at..]);
+        // The root's end, whose start the new reader has not seen.
+        self.reader.config_mut().allow_unmatched_ends = true;
+        true
     }
 
     /// White space and comments behind the root are nothing to tell.
@@ -155,10 +193,14 @@ impl<'a, 'l> Children<'a, 'l> {
             let offset = self.reader.buffer_position();
             let event = match self.reader.read_event() {
                 Ok(event) => event,
-                Err(error) => return Ok(Next::Broken { offset, reason: shortened(&error.to_string(), 200) }),
+                Err(error) => return Ok(self.broken(offset, &error.to_string())),
             };
             let closed = match event {
                 Event::Start(start) => {
+                    // The one before was never closed.
+                    if start.local_name().into_inner() == ROW && open[0].name == ROW {
+                        return Ok(self.broken(offset, "a record within a record"));
+                    }
                     if open.len() >= self.limits.depth() {
                         return Err(Unreadable::TooDeep { limit: self.limits.depth() });
                     }
@@ -188,7 +230,7 @@ impl<'a, 'l> Children<'a, 'l> {
                     continue;
                 }
                 Event::DocType(_) => return Err(Unreadable::Dtd),
-                Event::Eof => return Ok(Next::Broken { offset, reason: "it ends within an element".to_owned() }),
+                Event::Eof => return Ok(self.broken(offset, ENDS_WITHIN)),
                 Event::Comment(_) | Event::PI(_) | Event::Decl(_) => continue,
             };
             let Some(closed) = closed else { continue };

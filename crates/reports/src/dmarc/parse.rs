@@ -59,13 +59,17 @@ pub(super) fn report(document: &[u8], limits: &Limits) -> Result<Report, Unreada
             Next::Child(element) => reader.child(element)?,
             Next::End => break,
             Next::Broken { offset, reason } => {
-                if reader.seen.is_empty() {
-                    return Err(Unreadable::Xml { offset, reason });
-                }
-                let sentence = format!("at octet {offset} it is no longer XML ({reason}); what was before is read");
+                let sentence =
+                    format!("at octet {offset} it is no longer XML ({reason}); went on with the next record");
                 reader.deviations.note(DeviationCode::CutOff, "", sentence);
                 reader.report.complete = false;
-                break;
+                if !children.resume(offset) {
+                    if reader.seen.is_empty() {
+                        let offset = u64::try_from(offset).unwrap_or(u64::MAX);
+                        return Err(Unreadable::Xml { offset, reason });
+                    }
+                    break;
+                }
             }
         }
     }

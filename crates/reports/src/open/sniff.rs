@@ -67,7 +67,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Content {
         [0x1f, 0x8b, ..] => Content::Gzip,
         // An entry, or the end record of an empty archive.
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Content::Zip,
-        [b'{' | b'[', ..] => Content::Json,
+        [b'{' | b'[', ..] if is_json(start) => Content::Json,
         [b'<', ..] if is_xml(start) => Content::Xml,
         [b'<', ..] => Content::Other,
         // UTF-16 with its mark.
@@ -81,6 +81,15 @@ pub(super) fn sniff(bytes: &[u8]) -> Content {
         _ if is_mail(start) => Content::Mail,
         _ if start.iter().take(LOOKED_AT).any(|octet| *octet == 0) => Content::Other,
         _ => Content::Text,
+    }
+}
+
+/// An object, or a list of them. Banners begin with `[EXTERNAL]` and the like.
+fn is_json(start: &[u8]) -> bool {
+    match start[1..].trim_ascii_start().first() {
+        Some(b'"' | b'}') => start[0] == b'{',
+        Some(b'{' | b'[' | b']') => start[0] == b'[',
+        _ => false,
     }
 }
 

@@ -69,6 +69,16 @@ fn there_is_a_file_for_each_code_of_a_deviation() {
 }
 
 #[test]
+fn the_documentation_has_each_code() {
+    let text = include_str!("../../../../docs/reports.md");
+    let unreadable: BTreeSet<_> = files("unreadable").iter().map(|(name, _)| code_of(name).to_owned()).collect();
+    let deviations = DeviationCode::ALL.iter().map(|code| code.as_str().to_owned());
+    for code in deviations.chain(unreadable) {
+        assert!(text.contains(&format!("`{code}`")), "{code}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_says_why() {
     for (name, bytes) in files("unreadable") {
         let (readings, _) = read(&bytes, &Limits::default());

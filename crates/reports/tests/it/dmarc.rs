@@ -88,6 +88,29 @@ fn a_document_that_breaks_off_keeps_what_was_before_and_says_so() {
 }
 
 #[test]
+fn a_record_that_is_not_xml_loses_no_other() {
+    let (first, last) = (record("192.0.2.1", "3", "none"), record("192.0.2.2", "4", "none"));
+    for broken in [
+        first.replace("</row>", "</rwo>"),
+        first.replace("</auth_results></record>", ""),
+        "<record <<row>".to_owned(),
+        "<record><row>".to_owned(),
+        "<record><!--".to_owned(),
+    ] {
+        let report = dmarc(&format!("{first}{broken}{last}"));
+        let sources: Vec<_> =
+            report.records.iter().filter_map(|record| Some(record.source.as_ref()?.to_string())).collect();
+        assert_eq!(
+            (sources.first().unwrap().as_str(), sources.last().unwrap().as_str()),
+            ("192.0.2.1", "192.0.2.2"),
+            "{broken}"
+        );
+        assert!(codes(report.deviations.list()).iter().any(|(code, _)| *code == "cut-off"), "{broken}");
+        assert!(!report.complete);
+    }
+}
+
+#[test]
 fn elements_and_attributes_that_the_rfc_does_not_know_are_kept() {
     let report = parse("good", "dmarc-extension.xml");
     let extra = &report.extra[0];

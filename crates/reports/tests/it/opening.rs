@@ -1,6 +1,6 @@
 //! From whatever arrives to the documents in it.
 
-use mtasts_reports::{Document, Limits, Unreadable, open};
+use mtasts_reports::{Document, Limits, Unreadable, open, read};
 
 use crate::{
     build::{gzip, tls_json, zip},
@@ -65,4 +65,16 @@ fn headers_of_the_message_are_kept_for_its_document() {
 fn the_message_of_a_forwarded_report_is_the_inner_one() {
     let opened = open(&file("deviations", "nested-message.forwarded.eml"), &Limits::default());
     assert_eq!(opened.found[0].mail.as_deref().unwrap().from.as_deref(), Some("noreply@sender.example"));
+}
+
+#[test]
+fn banners_html_and_other_attachments_are_no_failure_beside_a_report() {
+    let mail = String::from_utf8(file("good", "tls-rpt.eml")).unwrap();
+    let banner = mail.replace("This is an aggregate", "[EXTERNAL] Be careful.\r\n{This} is an aggregate");
+    let html = "--b1\r\nContent-Type: text/html\r\n\r\n<div>Hello</div>\r\n";
+    let other = "--b1\r\nContent-Type: application/json\r\n\r\n{\"hello\": 1}\r\n";
+    let mail = banner.replace("--b1--", &format!("{html}{other}--b1--"));
+    let (readings, _) = read(mail.as_bytes(), &Limits::default());
+    assert_eq!(readings.len(), 1);
+    assert!(readings[0].outcome.is_ok());
 }
