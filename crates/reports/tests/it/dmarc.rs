@@ -111,6 +111,16 @@ fn a_record_that_is_not_xml_loses_no_other() {
 }
 
 #[test]
+fn a_document_that_ends_within_a_tag_is_read_to_there_and_to_an_end() {
+    for tail in ["<record ", "<record a=\"", "<record", "<"] {
+        let whole = dmarc_xml(&record("192.0.2.1", "3", "none"));
+        let cut = whole.replace("</feedback>", tail);
+        let report = Report::parse(cut.as_bytes(), &Limits::default()).unwrap();
+        assert_eq!((report.records.len(), report.complete), (1, false), "{tail}");
+    }
+}
+
+#[test]
 fn elements_and_attributes_that_the_rfc_does_not_know_are_kept() {
     let report = parse("good", "dmarc-extension.xml");
     let extra = &report.extra[0];
