@@ -111,6 +111,15 @@ impl Fields {
         taken
     }
 
+    /// Children of one name with their paths, which are counted from 1 if there are several.
+    fn take_rows(&mut self, name: &str) -> Vec<(String, Element)> {
+        let path = self.at(name);
+        let rows = self.take_all(name);
+        let several = rows.len() > 1;
+        let path = |index| if several { format!("{path}[{}]", index + 1) } else { path.clone() };
+        rows.into_iter().enumerate().map(|(index, element)| (path(index), element)).collect()
+    }
+
     /// The text of a child that may be absent or empty.
     fn text(&mut self, name: &str) -> Option<String> {
         self.take(name).map(|element| element.text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -307,12 +316,11 @@ impl Reader<'_> {
         identifiers.rest(&mut extra);
 
         let mut auth = self.part(&mut fields, "auth_results");
-        let dkim_results = auth.take_all("dkim");
+        let dkim_results = auth.take_rows("dkim");
         let dkim_results =
-            dkim_results.into_iter().map(|element| self.dkim(auth.at("dkim"), element, &mut extra)).collect();
-        let spf_results = auth.take_all("spf");
-        let spf_results =
-            spf_results.into_iter().map(|element| self.spf(auth.at("spf"), element, &mut extra)).collect();
+            dkim_results.into_iter().map(|(path, element)| self.dkim(path, element, &mut extra)).collect();
+        let spf_results = auth.take_rows("spf");
+        let spf_results = spf_results.into_iter().map(|(path, element)| self.spf(path, element, &mut extra)).collect();
         auth.rest(&mut extra);
         fields.rest(&mut extra);
         Record {

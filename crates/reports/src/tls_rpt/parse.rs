@@ -21,16 +21,18 @@ pub(super) fn report(document: &[u8], limits: &Limits) -> Result<Report, Unreada
     let mut deviations = Deviations::new(limits.deviations);
     let text = decode(document, false, limits, &mut deviations)?;
     let mut tree = Json::parse(&text, limits, &mut deviations)?;
+    let mut root = String::new();
     if let Json::List(list) = &mut tree
         && list.len() == 1
     {
         deviations.note(DeviationCode::WrappedInList, "", "the report is within a list");
         tree = list.remove(0);
+        "/0".clone_into(&mut root);
     }
     let Json::Object(fields) = tree else {
         return Err(Unreadable::NotAReport { what: "JSON other than one object" });
     };
-    let fields = Fields::new(String::new(), fields);
+    let fields = Fields::new(root, fields);
     if !OF_A_REPORT.iter().any(|name| fields.has(name)) {
         return Err(Unreadable::NotAReport { what: "JSON without any field of a TLS report" });
     }
@@ -51,7 +53,8 @@ impl Reader<'_> {
     fn report(&mut self, mut fields: Fields<'_>) -> Result<Report, Unreadable> {
         let organization = fields.text("organization-name", &mut self.deviations);
         let contact = fields.text("contact-info", &mut self.deviations);
-        let report_id = fields.text("report-id", &mut self.deviations).and_then(|id| self.report_id(&id));
+        let place = fields.at("report-id");
+        let report_id = fields.text("report-id", &mut self.deviations).and_then(|id| self.report_id(&id, place));
         let period = self.period(&mut fields);
         let place = fields.at("policies");
         let policies = if let Some(value) = fields.take("policies", &mut self.deviations) {
@@ -63,7 +66,7 @@ impl Reader<'_> {
         if policies.is_empty() {
             self.deviations.note(DeviationCode::NoRows, place, "it has no policy");
         }
-        self.look_at_tlsa_domains(&policies);
+        self.look_at_tlsa_domains(&policies, &fields.at("policies"));
         let extra = fields.rest();
         Ok(Report {
             organization,
@@ -77,10 +80,10 @@ impl Reader<'_> {
         })
     }
 
-    fn report_id(&mut self, id: &str) -> Option<String> {
+    fn report_id(&mut self, id: &str, place: String) -> Option<String> {
         let bare = names::unbracketed(id);
         if bare.len() != id.len() {
-            self.deviations.note(DeviationCode::Untrimmed, "/report-id", format!("brackets around {}", excerpt(bare)));
+            self.deviations.note(DeviationCode::Untrimmed, place, format!("brackets around {}", excerpt(bare)));
         }
         Some(bare.to_owned()).filter(|id| !id.is_empty())
     }
@@ -396,7 +399,7 @@ impl Reader<'_> {
     }
 
     /// RFC 8460 §4.4: for DANE the policy domain is the MX host. Some name the mail domain.
-    fn look_at_tlsa_domains(&mut self, policies: &[PolicyReport]) {
+    fn look_at_tlsa_domains(&mut self, policies: &[PolicyReport], place: &str) {
         for (index, report) in policies.iter().enumerate() {
             let (PolicyType::Tlsa, Some(domain)) = (&report.policy.kind, &report.policy.domain) else { continue };
             let hosts = || {
@@ -409,7 +412,7 @@ impl Reader<'_> {
                 .any(|other| other.policy.kind == PolicyType::Sts && other.policy.domain.as_ref() == Some(domain));
             if is_named || is_mail_domain {
                 let sentence = format!("{} is the mail domain, and for tlsa the MX host is asked for", excerpt(domain));
-                let place = format!("/policies/{index}/policy/policy-domain");
+                let place = format!("{place}/{index}/policy/policy-domain");
                 self.deviations.note(DeviationCode::TlsaPolicyDomain, place, sentence);
             }
         }

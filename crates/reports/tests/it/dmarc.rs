@@ -82,6 +82,15 @@ fn a_record_that_makes_no_sense_loses_no_other() {
 }
 
 #[test]
+fn the_place_of_a_deviation_names_the_row_and_the_element() {
+    let record = record("192.0.2.1", "1", "none");
+    let several =
+        record.replace("</auth_results>", "<dkim><domain>a b</domain><result>pass</result></dkim></auth_results>");
+    let report = dmarc(&(record + &several));
+    assert_eq!(codes(report.deviations.list()), [("not-a-name", "/feedback/record[2]/auth_results/dkim[2]/domain")]);
+}
+
+#[test]
 fn a_document_that_breaks_off_keeps_what_was_before_and_says_so() {
     let report = parse("deviations", "cut-off.xml");
     assert_eq!((report.records.len(), report.complete), (1, false));

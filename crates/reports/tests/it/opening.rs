@@ -78,3 +78,30 @@ fn banners_html_and_other_attachments_are_no_failure_beside_a_report() {
     assert_eq!(readings.len(), 1);
     assert!(readings[0].outcome.is_ok());
 }
+
+#[test]
+fn every_media_type_that_is_met_is_read_whatever_it_holds() {
+    let json = tls_json().to_string().into_bytes();
+    let contents = [gzip(&json), zip(&[("report.json", &json)]), json];
+    for declared in [
+        "application/tlsrpt+gzip",
+        "application/tlsrpt+json",
+        "application/json",
+        "application/gzip",
+        "application/x-gzip",
+        "application/octet-stream",
+        "application/zip",
+        "text/plain",
+    ] {
+        for content in &contents {
+            let mut mail = format!(
+                "From: a@sender.example\r\nContent-Type: {declared}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+            )
+            .into_bytes();
+            mail.extend(content);
+            let (readings, _) = read(&mail, &Limits::default());
+            assert_eq!(readings.len(), 1, "{declared}");
+            assert!(readings[0].outcome.is_ok(), "{declared}: {:?}", readings[0].outcome);
+        }
+    }
+}

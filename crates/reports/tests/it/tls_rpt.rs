@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     build::{codes, tls},
-    corpus::file,
+    corpus::{file, files},
 };
 
 fn parse(folder: &str, name: &str) -> Report {
@@ -180,6 +180,20 @@ fn what_speaks_of_a_report_host_is_marked_and_the_rest_is_not() {
         });
         report.mark_report_hosts(&hosts);
         assert_eq!(report.policies[0].about_report_host, marked, "{domain} {mx}");
+    }
+}
+
+#[test]
+fn the_place_of_a_deviation_points_into_the_document() {
+    for (name, bytes) in files("deviations").into_iter().chain(files("good")) {
+        let Ok(document) = serde_json::from_slice::<Value>(&bytes) else { continue };
+        let report = Report::parse(&bytes, &Limits::default()).unwrap();
+        for deviation in report.deviations.list() {
+            // Of a field that is missing or misspelt, the object is there.
+            let (object, _) = deviation.place.rsplit_once('/').unwrap_or_default();
+            let is_there = document.pointer(&deviation.place).or_else(|| document.pointer(object)).is_some();
+            assert!(is_there, "{name}: {deviation:?}");
+        }
     }
 }
 
