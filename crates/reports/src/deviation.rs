@@ -98,6 +98,8 @@ codes! {
     NoRows = "no-rows",
 
     // In a TLS-RPT report.
+    /// Line ends within texts, lone surrogates, unknown escapes, or a comma behind the last element.
+    MendedJson = "mended-json",
     /// One document within a list.
     WrappedInList = "wrapped-in-list",
     /// One value, where a list has to be.

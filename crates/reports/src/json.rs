@@ -1,9 +1,13 @@
 //! A JSON document as a tree, no larger and no deeper than the caps. It borrows its texts, and keeps repeated keys.
 
+mod mend;
+
 use std::{borrow::Cow, cell::Cell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+pub(crate) use mend::mend;
 
 use crate::{DeviationCode, Deviations, Limits, Unreadable};
 

@@ -7,7 +7,10 @@ use super::{
     fields::{Fields, text},
 };
 use crate::{
-    Address, DeviationCode, Deviations, Limits, Period, Unreadable, deviation::excerpt, json::Json, names, period,
+    Address, DeviationCode, Deviations, Limits, Period, Unreadable,
+    deviation::excerpt,
+    json::{Json, mend},
+    names, period,
     text::decode,
 };
 
@@ -20,7 +23,18 @@ pub(super) fn report(document: &[u8], limits: &Limits) -> Result<Report, Unreada
     }
     let mut deviations = Deviations::new(limits.deviations);
     let text = decode(document, false, limits, &mut deviations)?;
-    let mut tree = Json::parse(&text, limits, &mut deviations)?;
+    let mended;
+    let mut tree = match Json::parse(&text, limits, &mut deviations) {
+        Err(why @ Unreadable::Json { .. }) => {
+            mended = mend(&text);
+            let tree = Json::parse(&mended, limits, &mut deviations);
+            // What cannot be mended is told as it was.
+            let tree = tree.map_err(|still| if still.is_cap() { still } else { why.clone() })?;
+            deviations.note(DeviationCode::MendedJson, "", format!("{why}; read after small repairs"));
+            tree
+        }
+        parsed => parsed?,
+    };
     let mut root = String::new();
     if let Json::List(list) = &mut tree
         && list.len() == 1

@@ -2,7 +2,7 @@
 
 use mtasts_model::Mode;
 use mtasts_reports::{
-    Limits, ReportHosts, Unreadable,
+    Limits, Report as AnyReport, ReportHosts, Unreadable, read,
     tls_rpt::{EdgeFault, PolicyType, Report, ResultType},
 };
 use serde_json::{Value, json};
@@ -219,4 +219,16 @@ fn json_that_is_no_report_is_an_error_and_says_what_it_is() {
     }
     let broken = Report::parse(b"{\n \"report-id\": x}", &Limits::default());
     assert!(matches!(broken, Err(Unreadable::Json { line: 2, .. })), "{broken:?}");
+}
+
+#[test]
+fn json_with_small_faults_is_mended_and_the_texts_are_whole() {
+    let good = parse("good", "tls-rpt.json");
+    let mail = file("deviations", "mended-json.wrapped-by-a-gateway.eml");
+    let mut readings = read(&mail, &Limits::default()).0;
+    let AnyReport::TlsRpt(report) = readings.remove(0).outcome.unwrap().0 else { panic!() };
+    assert_eq!((&report.report_id, &report.policies), (&good.report_id, &good.policies));
+    assert_eq!(parse("deviations", "mended-json.last-comma.json").policies, good.policies);
+    let escapes = parse("deviations", "mended-json.escapes.json");
+    assert_eq!(escapes.organization.as_deref(), Some("S\u{fffd}nder \\x41"));
 }
