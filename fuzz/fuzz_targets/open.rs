@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(opened.spent.inflated <= limits.inflated);
     assert!(opened.spent.parts <= limits.parts && opened.spent.entries <= limits.entries);
     drop(opened);
-    for reading in read(bytes, &limits).0 {
+    for reading in read(bytes, &limits) {
         if let Ok((report, identity)) = reading.outcome {
             assert!(serde_json::to_vec(&(report, identity)).is_ok());
         }

@@ -27,7 +27,7 @@ pub use identity::{Claim, FileName, Identity, ReportKey, Source, Subject};
 pub use limits::Limits;
 pub use open::{Document, Found, Mail, Opened, Spent, open};
 pub use period::Period;
-pub use report::{Reading, Report, read};
+pub use report::{Reading, Readings, Report, read};
 pub use report_hosts::ReportHosts;
 pub use unreadable::Unreadable;
 

@@ -1,5 +1,7 @@
 //! A report of either kind.
 
+use std::{collections::VecDeque, vec};
+
 use serde::Serialize;
 
 use crate::{Deviations, Document, Found, Identity, Limits, Opened, Period, Spent, Unreadable, dmarc, open, tls_rpt};
@@ -85,15 +87,49 @@ pub struct Reading {
     pub outcome: Result<(Report, Identity), Unreadable>,
 }
 
-/// Opens an input and reads each document in it, one after the other. Documents that are no reports are left out if
-/// there is one beside them: mails have other attachments too.
-pub fn read(bytes: &[u8], limits: &Limits) -> (Vec<Reading>, Spent) {
+/// Opens an input and reads the documents in it, one at a time as they are asked for: all at once could take as much
+/// room as `limits` allow for each.
+pub fn read(bytes: &[u8], limits: &Limits) -> Readings {
     let Opened { found, spent } = open(bytes, limits);
-    let mut readings: Vec<_> = found.into_iter().map(|found| reading(found, limits)).collect();
-    if readings.iter().any(|reading| reading.outcome.is_ok()) {
-        readings.retain(|reading| !matches!(reading.outcome, Err(Unreadable::NotAReport { .. })));
+    Readings { found: found.into_iter(), no_reports: VecDeque::new(), is_any_read: false, limits: *limits, spent }
+}
+
+/// What is in one input. Documents that are no reports come last, and only if there is no report beside them: mails have
+/// other attachments too.
+#[derive(Debug)]
+pub struct Readings {
+    found: vec::IntoIter<Found>,
+    no_reports: VecDeque<Reading>,
+    is_any_read: bool,
+    limits: Limits,
+    spent: Spent,
+}
+
+impl Readings {
+    /// What opening the input took.
+    pub fn spent(&self) -> Spent {
+        self.spent
     }
-    (readings, spent)
+}
+
+impl Iterator for Readings {
+    type Item = Reading;
+
+    fn next(&mut self) -> Option<Reading> {
+        for found in self.found.by_ref() {
+            let reading = reading(found, &self.limits);
+            match &reading.outcome {
+                Ok(_) => self.is_any_read = true,
+                Err(Unreadable::NotAReport { .. }) => {
+                    self.no_reports.push_back(reading);
+                    continue;
+                }
+                Err(_) => {}
+            }
+            return Some(reading);
+        }
+        if self.is_any_read { None } else { self.no_reports.pop_front() }
+    }
 }
 
 fn reading(mut found: Found, limits: &Limits) -> Reading {

@@ -93,7 +93,7 @@ fn walk(args: &ReadArgs, out: &mut impl Write) -> io::Result<Totals> {
                 return tell_unreadable(args.json, out, &name, &[], "not-readable", &error.to_string());
             }
         };
-        for reading in read(&bytes, &limits).0 {
+        for reading in read(&bytes, &limits) {
             tell(args, out, &name, within_a_folder, reading, &hosts, &mut totals)?;
         }
         Ok(())

@@ -34,7 +34,7 @@ fn code_of(name: &str) -> &str {
 #[test]
 fn good_reports_are_read_without_a_deviation() {
     for (name, bytes) in files("good") {
-        let (readings, _) = read(&bytes, &Limits::default());
+        let readings: Vec<_> = read(&bytes, &Limits::default()).collect();
         for reading in readings {
             let (report, identity) = reading.outcome.unwrap_or_else(|why| panic!("{name}: {why}"));
             assert_eq!(reading.on_the_way.list(), [], "{name}");
@@ -47,7 +47,7 @@ fn good_reports_are_read_without_a_deviation() {
 #[test]
 fn each_departure_is_read_and_named() {
     for (name, bytes) in files("deviations") {
-        let (readings, _) = read(&bytes, &Limits::default());
+        let readings: Vec<_> = read(&bytes, &Limits::default()).collect();
         let codes: BTreeSet<_> = readings
             .into_iter()
             .flat_map(|reading| {
@@ -81,7 +81,7 @@ fn the_documentation_has_each_code() {
 #[test]
 fn what_cannot_be_read_says_why() {
     for (name, bytes) in files("unreadable") {
-        let (readings, _) = read(&bytes, &Limits::default());
+        let readings: Vec<_> = read(&bytes, &Limits::default()).collect();
         let codes: Vec<_> =
             readings.into_iter().map(|reading| reading.outcome.map(drop).map_err(|why| why.code())).collect();
         assert_eq!(codes, [Err(code_of(&name))], "{name}");
@@ -102,7 +102,7 @@ fn every_file_cut_off_anywhere_is_read_or_refused_and_never_panics() {
     for (name, bytes) in all_files() {
         let step = (bytes.len() / 60).max(1);
         for end in (0..bytes.len()).step_by(step) {
-            for reading in read(&bytes[..end], &limits).0 {
+            for reading in read(&bytes[..end], &limits) {
                 let refused = reading.outcome.err();
                 assert!(!refused.is_some_and(|why| matches!(why, Unreadable::TooLarge { .. })), "{name}");
             }

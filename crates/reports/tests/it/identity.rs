@@ -5,7 +5,7 @@ use mtasts_reports::{Identity, Limits, ReportKey, Source, read};
 use crate::corpus::file;
 
 fn identity(bytes: &[u8]) -> Identity {
-    let (mut readings, _) = read(bytes, &Limits::default());
+    let mut readings: Vec<_> = read(bytes, &Limits::default()).collect();
     readings.remove(0).outcome.unwrap().1
 }
 

@@ -74,7 +74,7 @@ fn banners_html_and_other_attachments_are_no_failure_beside_a_report() {
     let html = "--b1\r\nContent-Type: text/html\r\n\r\n<div>Hello</div>\r\n";
     let other = "--b1\r\nContent-Type: application/json\r\n\r\n{\"hello\": 1}\r\n";
     let mail = banner.replace("--b1--", &format!("{html}{other}--b1--"));
-    let (readings, _) = read(mail.as_bytes(), &Limits::default());
+    let readings: Vec<_> = read(mail.as_bytes(), &Limits::default()).collect();
     assert_eq!(readings.len(), 1);
     assert!(readings[0].outcome.is_ok());
 }
@@ -99,7 +99,7 @@ fn every_media_type_that_is_met_is_read_whatever_it_holds() {
             )
             .into_bytes();
             mail.extend(content);
-            let (readings, _) = read(&mail, &Limits::default());
+            let readings: Vec<_> = read(&mail, &Limits::default()).collect();
             assert_eq!(readings.len(), 1, "{declared}");
             assert!(readings[0].outcome.is_ok(), "{declared}: {:?}", readings[0].outcome);
         }

@@ -12,7 +12,7 @@ fn every_sample_from_the_real_world_is_read() {
         let Ok(entries) = fs::read_dir(samples.join(folder)) else { return };
         for entry in entries {
             let entry = entry.unwrap();
-            for reading in read(&fs::read(entry.path()).unwrap(), &Limits::default()).0 {
+            for reading in read(&fs::read(entry.path()).unwrap(), &Limits::default()) {
                 let name = entry.file_name().into_string().unwrap();
                 let (report, identity) = reading.outcome.unwrap_or_else(|why| panic!("{name}: {why}"));
                 assert!(!identity.keys.is_empty(), "{name}");

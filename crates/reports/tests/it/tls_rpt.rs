@@ -225,7 +225,7 @@ fn json_that_is_no_report_is_an_error_and_says_what_it_is() {
 fn json_with_small_faults_is_mended_and_the_texts_are_whole() {
     let good = parse("good", "tls-rpt.json");
     let mail = file("deviations", "mended-json.wrapped-by-a-gateway.eml");
-    let mut readings = read(&mail, &Limits::default()).0;
+    let mut readings: Vec<_> = read(&mail, &Limits::default()).collect();
     let AnyReport::TlsRpt(report) = readings.remove(0).outcome.unwrap().0 else { panic!() };
     assert_eq!((&report.report_id, &report.policies), (&good.report_id, &good.policies));
     assert_eq!(parse("deviations", "mended-json.last-comma.json").policies, good.policies);
