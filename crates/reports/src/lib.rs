@@ -4,6 +4,19 @@
 //! [`open`] finds the documents in a mail, an archive or a plain document, [`tls_rpt::Report::parse`] and
 //! [`dmarc::Report::parse`] read one; [`read`] does both and tells which report it is. What departs from its RFC is
 //! read all the same, and named as a [`Deviation`].
+//!
+//! ```
+//! use mtasts_reports::{Limits, read};
+//!
+//! let input = br#"{"organization-name": "Sender", "report-id": "1", "policies": []}"#;
+//! for reading in read(input, &Limits::default()) {
+//!     let (report, identity) = reading.outcome?;
+//!     assert_eq!(report.organization(), Some("Sender"));
+//!     assert_eq!(identity.keys[0].report_id, "1");
+//!     assert!(!report.deviations().list().is_empty());
+//! }
+//! # Ok::<(), mtasts_reports::Unreadable>(())
+//! ```
 
 mod address;
 mod deviation;

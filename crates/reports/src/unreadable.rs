@@ -32,7 +32,7 @@ pub enum Unreadable {
         /// The cap.
         limit: usize,
     },
-    /// Nested deeper than [`Limits::depth`](crate::Limits::depth).
+    /// Nested deeper than [`Limits::depth`](field@crate::Limits::depth).
     #[error("it is nested more than {limit} deep")]
     TooDeep {
         /// The cap.

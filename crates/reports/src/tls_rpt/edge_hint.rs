@@ -113,6 +113,7 @@ impl EdgeHint {
     pub(super) fn read(result: &ResultType, reason: Option<&str>, information: Option<&str>) -> Option<Self> {
         let texts = [reason, information].map(|text| text.unwrap_or_default().to_ascii_lowercase());
         let status = texts.iter().find_map(|text| status(text));
+        let texts = texts.map(|text| without_names(&text));
         if !result.is_about_the_policy() && status.is_none() {
             return None;
         }
@@ -132,19 +133,34 @@ impl EdgeHint {
     }
 }
 
-/// The number of three digits behind the last word that HTTP statuses are told with.
+/// Without web addresses and policy hosts, in whose names any word may be.
+fn without_names(text: &str) -> String {
+    let words = text.split_whitespace().filter(|word| !word.contains("://") && !word.contains("mta-sts."));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A number of three digits in a text that speaks of HTTP: a word alone (`404`, `HTTP-404`) or behind a key
+/// (`status=404`), and neither a port nor a part of an address.
 fn status(text: &str) -> Option<u16> {
+    const HTTPS_PORT: u16 = 443;
     let speaks_of_http = ["http", "status", "response code"].iter().any(|word| text.contains(word));
     if !speaks_of_http || text.contains("smtp") {
         return None;
     }
-    // Neither the host's name nor a web address: words of digits alone.
-    let words =
-        text.split(|char: char| char.is_whitespace() || matches!(char, ':' | ',' | ';' | '=' | '(' | ')' | '"'));
-    words
-        .map(|word| word.trim_end_matches('.').trim_start_matches("http-").trim_start_matches("http"))
-        .filter(|word| word.len() == 3)
-        .find_map(|word| word.parse().ok().filter(|status| (100..600).contains(status)))
+    let words = text.split(|char: char| char.is_whitespace() || matches!(char, ',' | ';' | '(' | ')' | '"' | '\''));
+    let numbers = words.filter_map(|word| {
+        let word = word.trim_matches(['.', ':', '=']);
+        match word.rsplit_once([':', '=']) {
+            Some((key, value)) => {
+                key.bytes().all(|octet| octet.is_ascii_alphabetic() || octet == b'_').then_some(value)
+            }
+            None => Some(word.trim_start_matches("http").trim_start_matches(['-', '_', '/'])),
+        }
+    });
+    numbers
+        .filter(|number| number.len() == 3)
+        .filter_map(|number| number.parse().ok())
+        .find(|status| (100..600).contains(status) && *status != HTTPS_PORT)
 }
 
 #[cfg(test)]
@@ -162,6 +178,16 @@ mod tests {
             (R::StsPolicyFetchError, "bad https response code: 200", F::Unspecified, Some(200)),
             (R::StsPolicyFetchError, "context deadline exceeded", F::Timeout, None),
             (R::StsPolicyFetchError, "dial tcp 192.0.2.1:443: connect: connection refused", F::Connection, None),
+            (R::StsPolicyFetchError, "Get \"https://mta-sts.dns-tls.example/\": EOF", F::Connection, None),
+            (R::StsPolicyFetchError, "status=410", F::HttpStatus, Some(410)),
+            (R::StsPolicyFetchError, "http-404", F::HttpStatus, Some(404)),
+            (
+                R::StsPolicyFetchError,
+                "Get \"https://mta-sts.example.net/.well-known/mta-sts.txt\": dial tcp 192.0.2.1:443: connection refused",
+                F::Connection,
+                None,
+            ),
+            (R::StsPolicyFetchError, "https: no route to 2001:db8:123::1 port 443, unreachable", F::Connection, None),
             (R::StsPolicyFetchError, "lookup mta-sts.example.net: no such host", F::Dns, None),
             (R::StsPolicyFetchError, "", F::Unspecified, None),
             (R::StsWebpkiInvalid, "x509: certificate has expired or is not yet valid", F::CertificateExpired, None),
