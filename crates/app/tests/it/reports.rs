@@ -111,6 +111,22 @@ fn standard_input_is_read_and_what_is_unreadable_is_named_with_exit_code_1() {
 }
 
 #[test]
+fn each_message_of_a_mail_folder_is_read() {
+    let (first, second) = (testdata("good/tls-rpt.eml"), testdata("good/dmarc-whole-body.eml"));
+    let separator = b"From sender@sender.example Sat Nov 21 01:00:00 2026\n";
+    let lunch = b"From: a@example.net\nSubject: lunch\n\nAt noon?\n\n";
+    let folder =
+        [separator, &fs::read(first).unwrap()[..], b"\n", separator, lunch, separator, &fs::read(second).unwrap()];
+    let output = read(&["--json", "-"], &folder.concat());
+    let lines = lines(&output);
+    let kinds: Vec<_> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["tls-rpt", "dmarc", "totals"]);
+    assert_eq!(lines[1]["file"], "standard input, message 3");
+    assert_eq!(lines[2]["without_a_report"], 1);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn without_a_file_it_is_a_wrong_use_with_exit_code_2() {
     assert_eq!(read(&[], b"").status.code(), Some(2));
     assert_eq!(read(&["--max-octets", "many", "-"], b"").status.code(), Some(2));

@@ -40,8 +40,11 @@ impl Content {
 /// Octets of a document that are looked at for its kind.
 const LOOKED_AT: usize = 8192;
 
+/// Octets of a header that are looked at: gateways put much ahead.
+const HEADER_LOOKED_AT: usize = 64 << 10;
+
 /// Header fields, one of which every message has that a report comes in.
-const MAIL_FIELDS: [&[u8]; 12] = [
+const MAIL_FIELDS: [&[u8]; 14] = [
     b"received",
     b"return-path",
     b"delivered-to",
@@ -54,6 +57,8 @@ const MAIL_FIELDS: [&[u8]; 12] = [
     b"content-type",
     b"dkim-signature",
     b"authentication-results",
+    b"arc-seal",
+    b"received-spf",
 ];
 
 /// The octets behind a byte order mark and blank lines.
@@ -106,7 +111,7 @@ fn is_xml(start: &[u8]) -> bool {
 /// Whether it begins with header fields (RFC 5322 §2.2), a familiar one among the first.
 fn is_mail(start: &[u8]) -> bool {
     let mut familiar = false;
-    let head = &start[..start.len().min(LOOKED_AT)];
+    let head = &start[..start.len().min(HEADER_LOOKED_AT)];
     for (index, line) in head.split(|octet| *octet == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
@@ -118,7 +123,7 @@ fn is_mail(start: &[u8]) -> bool {
         }
         let Some(colon) = line.iter().position(|octet| *octet == b':') else {
             // A last line that was cut off by looking no further is no reason to say no.
-            return familiar && head.len() == LOOKED_AT;
+            return familiar && head.len() == HEADER_LOOKED_AT;
         };
         let name = line[..colon].trim_ascii_end();
         if name.is_empty() || !name.iter().all(|octet| matches!(octet, b'!'..=b'~')) {

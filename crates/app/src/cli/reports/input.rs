@@ -1,15 +1,17 @@
 //! What was named on the command line, file by file.
 
+mod mbox;
+
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
-/// One file.
+/// One file, or one message of a mail folder.
 pub(super) struct Input {
     pub(super) name: String,
-    /// It was found, and not named.
+    /// It was found in a folder or an mbox, and not named.
     pub(super) within_a_folder: bool,
     /// Its octets; of one above the limit, one more than that.
     pub(super) content: io::Result<Vec<u8>>,
@@ -22,15 +24,12 @@ const MAX_DEPTH: usize = 32;
 pub(super) fn each(paths: &[PathBuf], limit: usize, mut take: impl FnMut(Input) -> io::Result<()>) -> io::Result<()> {
     for path in paths {
         if path.as_os_str() == "-" {
-            take(Input {
-                name: "standard input".to_owned(),
-                within_a_folder: false,
-                content: limited(io::stdin().lock(), limit),
-            })?;
+            let stdin = io::stdin().lock();
+            contents(Ok(stdin), "standard input", limit, false, &mut take)?;
         } else if path.is_dir() {
             folder(path, limit, MAX_DEPTH, &mut take)?;
         } else {
-            take(file(path, limit, false))?;
+            file(path, limit, false, &mut take)?;
         }
     }
     Ok(())
@@ -55,15 +54,49 @@ fn folder(path: &Path, limit: usize, depth: usize, take: &mut impl FnMut(Input) 
             }
         } else if path.is_file() {
             // Neither sockets nor pipes, which would be waited for.
-            take(file(&path, limit, true))?;
+            file(&path, limit, true, take)?;
         }
     }
     Ok(())
 }
 
-fn file(path: &Path, limit: usize, within_a_folder: bool) -> Input {
-    let content = File::open(path).and_then(|file| limited(file, limit));
-    Input { name: path.display().to_string(), within_a_folder, content }
+fn file(
+    path: &Path,
+    limit: usize,
+    within_a_folder: bool,
+    take: &mut impl FnMut(Input) -> io::Result<()>,
+) -> io::Result<()> {
+    let reader = File::open(path).map(BufReader::new);
+    contents(reader, &path.display().to_string(), limit, within_a_folder, take)
+}
+
+/// Hands over what a file holds: each message of a mail folder, or all of it.
+fn contents(
+    reader: io::Result<impl BufRead>,
+    name: &str,
+    limit: usize,
+    within_a_folder: bool,
+    take: &mut impl FnMut(Input) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut reader = match reader {
+        Ok(reader) => reader,
+        Err(error) => return take(Input { name: name.to_owned(), within_a_folder, content: Err(error) }),
+    };
+    let is_mbox = reader.fill_buf().is_ok_and(|begin| begin.starts_with(mbox::SEPARATOR));
+    if !is_mbox {
+        return take(Input { name: name.to_owned(), within_a_folder, content: limited(reader, limit) });
+    }
+    let mut messages = mbox::Messages::new(reader, limit);
+    let mut number = 0;
+    loop {
+        number += 1;
+        let name = format!("{name}, message {number}");
+        match messages.next_message() {
+            Ok(None) => return Ok(()),
+            Ok(Some(message)) => take(Input { name, within_a_folder: true, content: Ok(message) })?,
+            Err(error) => return take(Input { name, within_a_folder, content: Err(error) }),
+        }
+    }
 }
 
 fn limited(reader: impl Read, limit: usize) -> io::Result<Vec<u8>> {
