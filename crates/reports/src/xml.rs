@@ -65,8 +65,8 @@ pub(crate) struct Children<'a, 'l> {
     pub(crate) root: String,
     /// The namespace that the root's name is in, if it declares one.
     pub(crate) namespace: Option<String>,
-    /// The root ended with its own tag.
-    empty: bool,
+    /// The root has ended.
+    ended: bool,
 }
 
 impl<'a, 'l> Children<'a, 'l> {
@@ -75,7 +75,7 @@ impl<'a, 'l> Children<'a, 'l> {
         let mut reader = reader(text);
         loop {
             let offset = reader.buffer_position();
-            let (start, empty) = match reader.read_event() {
+            let (start, ended) = match reader.read_event() {
                 Ok(Event::Start(start)) => (start, false),
                 Ok(Event::Empty(start)) => (start, true),
                 Ok(Event::DocType(_)) => return Err(Unreadable::Dtd),
@@ -88,13 +88,13 @@ impl<'a, 'l> Children<'a, 'l> {
             };
             let root = start.local_name().into_inner().to_owned();
             let namespace = namespace(&start, deviations);
-            return Ok(Self { text, reader, base: 0, limits, values: 0, root, namespace, empty });
+            return Ok(Self { text, reader, base: 0, limits, values: 0, root, namespace, ended });
         }
     }
 
     /// The root's next child.
     pub(crate) fn next(&mut self, deviations: &mut Deviations) -> Result<Next, Unreadable> {
-        if self.empty {
+        if self.ended {
             return Ok(Next::End);
         }
         loop {
@@ -106,7 +106,7 @@ impl<'a, 'l> Children<'a, 'l> {
                 }
                 Ok(Event::Empty(start)) => return Ok(Next::Child(self.named(&start)?)),
                 Ok(Event::End(_)) => {
-                    self.empty = true;
+                    self.ended = true;
                     self.trailing(deviations);
                     return Ok(Next::End);
                 }
