@@ -88,8 +88,12 @@ CREATE TABLE tenant_quotas (
     tenant_id uuid PRIMARY KEY REFERENCES tenants,
     domains bigint CHECK (domains >= 0),
     operations bigint CHECK (operations >= 0),
+    api_keys bigint CHECK (api_keys >= 0),
     changed_at timestamptz NOT NULL
 );
+
+-- The keys that count for the quota; those that have ended by their time are told when they are counted.
+CREATE INDEX api_keys_kept ON api_keys (tenant_id) WHERE revoked_at IS NULL;
 
 -- One row for each day of UTC on which anything is known of a tenant.
 CREATE TABLE usage_days (

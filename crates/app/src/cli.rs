@@ -2,6 +2,7 @@
 
 mod audit;
 mod dnssec;
+mod reports;
 mod zones;
 
 use std::{error::Error, fs, io::Write, path::PathBuf};
@@ -41,6 +42,9 @@ enum Command {
     Migrate(ConfigArgs),
     /// Look at a domain as a sending MTA does: record, policy, MX hosts
     Check(CheckArgs),
+    /// Read reports that senders sent, offline
+    #[command(subcommand)]
+    Reports(reports::ReportsCommand),
     /// What only an operator does
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -219,6 +223,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Nameserver(args) => serve(&args, RoleSet::NAMESERVER),
         Command::Migrate(args) => migrate(&args),
         Command::Check(args) => check(&args),
+        Command::Reports(command) => reports::run(&command),
         Command::Admin(AdminCommand::GenerateKey) => {
             generate_key();
             Ok(())

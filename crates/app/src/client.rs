@@ -75,6 +75,10 @@ pub(crate) enum ClientCommand {
 pub(crate) struct Told(u8);
 
 impl Told {
+    pub(crate) fn new(code: u8) -> Self {
+        Self(code)
+    }
+
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.0)
     }

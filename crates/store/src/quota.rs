@@ -13,11 +13,13 @@ pub struct Quotas {
     pub domains: u64,
     /// Bulk operations that have not ended.
     pub operations: u64,
+    /// API keys that work.
+    pub api_keys: u64,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { domains: 1_000_000, operations: 20 }
+        Self { domains: 1_000_000, operations: 20, api_keys: 1_000 }
     }
 }
 
@@ -28,6 +30,8 @@ pub struct GrantedQuotas {
     pub domains: Option<u64>,
     /// Bulk operations that have not ended.
     pub operations: Option<u64>,
+    /// API keys that work.
+    pub api_keys: Option<u64>,
 }
 
 impl GrantedQuotas {
@@ -36,11 +40,12 @@ impl GrantedQuotas {
         Quotas {
             domains: self.domains.unwrap_or(defaults.domains),
             operations: self.operations.unwrap_or(defaults.operations),
+            api_keys: self.api_keys.unwrap_or(defaults.api_keys),
         }
     }
 
     fn to_json(self) -> Json {
-        json!({ "domains": self.domains, "operations": self.operations })
+        json!({ "domains": self.domains, "operations": self.operations, "api_keys": self.api_keys })
     }
 }
 
@@ -51,22 +56,26 @@ pub struct QuotaUse {
     pub domains: u64,
     /// Bulk operations that have not ended.
     pub operations: u64,
+    /// API keys that work.
+    pub api_keys: u64,
 }
 
 #[derive(Debug, FromQueryResult)]
 struct Granted {
     domains: Option<i64>,
     operations: Option<i64>,
+    api_keys: Option<i64>,
 }
 
 pub(crate) async fn granted(db: &impl ConnectionTrait, tenant: TenantId) -> Result<GrantedQuotas, StoreError> {
-    let find = "SELECT domains, operations FROM tenant_quotas WHERE tenant_id = $1";
+    let find = "SELECT domains, operations, api_keys FROM tenant_quotas WHERE tenant_id = $1";
     let row = sql::one::<Granted>(db, find, vec![tenant.as_uuid().into()]).await?;
     // The table holds nothing below zero.
     let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
     Ok(row.map_or_else(GrantedQuotas::default, |row| GrantedQuotas {
         domains: number(row.domains),
         operations: number(row.operations),
+        api_keys: number(row.api_keys),
     }))
 }
 
@@ -87,12 +96,18 @@ impl Store {
         if before == quotas {
             return Ok(());
         }
-        let set = "INSERT INTO tenant_quotas (tenant_id, domains, operations, changed_at) VALUES ($1, $2, $3, $4)
+        let set = "INSERT INTO tenant_quotas (tenant_id, domains, operations, api_keys, changed_at)
+            VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (tenant_id) DO UPDATE SET domains = excluded.domains, operations = excluded.operations,
-                changed_at = excluded.changed_at";
+                api_keys = excluded.api_keys, changed_at = excluded.changed_at";
         let column = |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
-        let values =
-            vec![tenant.as_uuid().into(), column(quotas.domains).into(), column(quotas.operations).into(), now.into()];
+        let values = vec![
+            tenant.as_uuid().into(),
+            column(quotas.domains).into(),
+            column(quotas.operations).into(),
+            column(quotas.api_keys).into(),
+            now.into(),
+        ];
         sql::execute(&tx, set, values).await?;
         let entry = audit::Entry {
             tenant,

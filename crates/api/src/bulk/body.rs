@@ -55,7 +55,8 @@ pub(crate) fn batch_lines(body: &[u8], state: &State) -> Result<Vec<OperationLin
         let message = error.to_string();
         // Of the body itself only this can be wrong; all else is wrong with its one member. What tracks paths elsewhere
         // cannot lend raw values.
-        if ["unknown field", "missing field", "duplicate field"].iter().any(|words| message.starts_with(words)) {
+        let of_the_body = ["unknown field", "missing field", "duplicate field"];
+        if !error.is_data() || of_the_body.iter().any(|words| message.starts_with(words)) {
             json::refusal(&Track::new().path(), &error)
         } else {
             Problem::field("/operations", "wrong-type", message)

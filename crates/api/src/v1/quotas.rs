@@ -3,6 +3,7 @@
 pub(crate) mod read;
 pub(crate) mod replace;
 
+use mtasts_model::Timestamp;
 use mtasts_store::{GrantedQuotas, QuotaUse, Quotas, TenantTx};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,6 +18,8 @@ pub(crate) struct QuotasBody {
     domains: QuotaBody,
     /// Bulk operations that have not ended.
     operations: QuotaBody,
+    /// API keys that work.
+    api_keys: QuotaBody,
 }
 
 /// One quota.
@@ -34,8 +37,8 @@ struct QuotaBody {
 }
 
 impl QuotasBody {
-    pub(crate) async fn of(tx: &TenantTx, defaults: Quotas) -> Result<Self, Problem> {
-        Ok(Self::from(tx.granted_quotas().await?, defaults, tx.quota_use().await?))
+    pub(crate) async fn of(tx: &TenantTx, defaults: Quotas, now: Timestamp) -> Result<Self, Problem> {
+        Ok(Self::from(tx.granted_quotas().await?, defaults, tx.quota_use(now).await?))
     }
 
     fn from(granted: GrantedQuotas, defaults: Quotas, used: QuotaUse) -> Self {
@@ -47,6 +50,7 @@ impl QuotasBody {
                 used: used.operations,
                 granted: granted.operations.is_some(),
             },
+            api_keys: QuotaBody { limit: limits.api_keys, used: used.api_keys, granted: granted.api_keys.is_some() },
         }
     }
 }

@@ -120,11 +120,16 @@ impl From<UsageDay> for UsageDayBody {
     }
 }
 
-async fn usage(tx: &TenantTx, (from, to): (NaiveDate, NaiveDate), quotas: Quotas) -> Result<UsageBody, Problem> {
+async fn usage(
+    tx: &TenantTx,
+    (from, to): (NaiveDate, NaiveDate),
+    quotas: Quotas,
+    now: Timestamp,
+) -> Result<UsageBody, Problem> {
     let days = tx.usage(from, to).await?;
     Ok(UsageBody {
         data: days.into_iter().map(UsageDayBody::from).collect(),
-        quotas: QuotasBody::of(tx, quotas).await?,
+        quotas: QuotasBody::of(tx, quotas, now).await?,
     })
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::service::{OPERATOR_TOKEN, Service, Tenant};
 
 async fn limited(domains: u64) -> Service {
-    Service::start_with(|config| config.quotas = Quotas { domains, operations: 20 }, |url| url).await
+    Service::start_with(|config| config.quotas = Quotas { domains, operations: 20, api_keys: 3 }, |url| url).await
 }
 
 async fn put_quotas(tenant: &Tenant<'_>, body: Value) -> crate::service::Answer {
@@ -49,7 +49,7 @@ async fn a_tenant_has_as_many_domains_as_its_quota_and_the_operator_grants_more(
 
     let log = tenant.get("/v1/audit-events?action=tenant.quotas").await.body;
     assert_eq!(log["data"].as_array().unwrap().len(), 3);
-    assert_eq!(log["data"][2]["after"], json!({"domains": 3, "operations": null}));
+    assert_eq!(log["data"][2]["after"], json!({"domains": 3, "operations": null, "api_keys": null}));
     let wrong = put_quotas(&tenant, json!({"domains": 1_000_000_001_u64, "operations": -1})).await;
     wrong.is_problem(422, "invalid-fields");
     let wrong = put_quotas(&tenant, json!({"domains": 1_000_000_001_u64, "operations": 1_000_000_001_u64})).await;
@@ -61,6 +61,35 @@ async fn a_tenant_has_as_many_domains_as_its_quota_and_the_operator_grants_more(
     }
     let answer = service.call("PUT", &format!("{nobody}/quotas")).token(OPERATOR_TOKEN).json(&json!({})).send().await;
     answer.is_problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_tenant_has_as_many_keys_that_work_as_its_quota() {
+    let service = limited(1).await;
+    let tenant = service.tenant("one").await;
+    let make = async || tenant.send("POST", "/v1/api-keys", json!({"name": "further"})).await;
+    // Two at a time where there is room for all but one.
+    let made = futures_util::future::join_all((0..4).map(|_| make())).await;
+    assert_eq!(made.iter().filter(|answer| answer.status == 201).count(), 2, "one of three is the first");
+    let refused = make().await;
+    let problem = refused.is_problem(409, "quota-exceeded");
+    assert_eq!((&problem["quota"], &problem["limit"], &problem["used"]), (&json!("api_keys"), &json!(3), &json!(3)));
+    let one = made.iter().find(|answer| answer.status == 201).unwrap().body["id"].as_str().unwrap().to_owned();
+    let rotated = tenant.send("POST", &format!("/v1/api-keys/{one}/rotate"), json!({"overlap_seconds": 0})).await;
+    assert_eq!(rotated.status, 201, "{}", rotated.text);
+    make().await.is_problem(409, "quota-exceeded");
+    let successor = rotated.body["successor"]["id"].as_str().unwrap();
+    assert_eq!(tenant.call("DELETE", &format!("/v1/api-keys/{successor}")).send().await.status, 200);
+    assert_eq!(make().await.status, 201, "what is revoked does not count");
+    let path = format!("/v1/tenants/{}/quotas", tenant.id);
+    let read = service.call("GET", &path).token(OPERATOR_TOKEN).send().await;
+    assert_eq!(read.body["api_keys"], json!({"limit": 3, "used": 3, "granted": false}));
+    assert_eq!(put_quotas(&tenant, json!({"api_keys": 4})).await.status, 200);
+    let customer = tenant.send("POST", "/v1/customers", json!({"name": "beneath"})).await;
+    let keys = format!("/v1/customers/{}/api-keys", customer.body["id"].as_str().unwrap());
+    for status in [201, 201, 201, 409] {
+        assert_eq!(tenant.send("POST", &keys, json!({"name": "k"})).await.status, status, "a customer has its own");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, builder::FalseyValueParser};
 use mtasts_model::TenantId;
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use url::Host;
 
 use super::{
@@ -74,7 +77,13 @@ impl Session {
     }
 
     pub(super) async fn has_policy(&self, id: &str) -> Result<bool, ClientError> {
-        Ok(self.domain(id).await?.1.policy.is_some())
+        #[derive(Deserialize)]
+        struct PolicyOf {
+            policy: Option<IgnoredAny>,
+        }
+
+        let answer = self.api.send(Call::get(&["v1", "domains", id])).await?;
+        Ok(answer.parse::<PolicyOf>()?.policy.is_some())
     }
 
     pub(super) async fn domain(&self, id: &str) -> Result<(Answer, Domain), ClientError> {

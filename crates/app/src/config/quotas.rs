@@ -11,12 +11,13 @@ use super::ConfigError;
 pub(crate) struct QuotasSection {
     pub(crate) domains: u64,
     pub(crate) operations: u64,
+    pub(crate) api_keys: u64,
 }
 
 impl Default for QuotasSection {
     fn default() -> Self {
-        let Quotas { domains, operations } = Quotas::default();
-        Self { domains, operations }
+        let Quotas { domains, operations, api_keys } = Quotas::default();
+        Self { domains, operations, api_keys }
     }
 }
 
@@ -29,6 +30,7 @@ impl QuotasSection {
         Ok(Quotas {
             domains: in_range("quotas.domains", self.domains)?,
             operations: in_range("quotas.operations", self.operations)?,
+            api_keys: in_range("quotas.api_keys", self.api_keys)?,
         })
     }
 }
@@ -44,5 +46,7 @@ mod tests {
         assert!(refused.to_string().starts_with("quotas.domains: "));
         let refused = QuotasSection { operations: u64::MAX, ..QuotasSection::default() }.quotas().unwrap_err();
         assert!(refused.to_string().starts_with("quotas.operations: "));
+        let refused = QuotasSection { api_keys: u64::MAX, ..QuotasSection::default() }.quotas().unwrap_err();
+        assert!(refused.to_string().starts_with("quotas.api_keys: "));
     }
 }

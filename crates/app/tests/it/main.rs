@@ -12,5 +12,6 @@ mod kill;
 mod main_job;
 mod oidc;
 mod outage;
+mod reports;
 mod service;
 mod shutdown;

@@ -1,5 +1,6 @@
 //! A tenant's quotas, and what it has of them.
 
+use mtasts_model::Timestamp;
 use sea_orm::FromQueryResult;
 
 use super::TenantTx;
@@ -18,13 +19,30 @@ impl TenantTx {
     }
 
     /// What there is of that which has a quota.
-    pub async fn quota_use(&self) -> Result<QuotaUse, StoreError> {
+    pub async fn quota_use(&self, now: Timestamp) -> Result<QuotaUse, StoreError> {
         let count = "SELECT
             COALESCE((SELECT domains FROM domain_counts WHERE tenant_id = $1), 0) AS domains,
-            (SELECT count(*) FROM operations WHERE tenant_id = $1 AND finished_at IS NULL) AS operations";
-        let row = sql::row(&self.tx, count, vec![self.tenant.as_uuid().into()]).await?.ok_or(StoreError::NotFound)?;
+            (SELECT count(*) FROM operations WHERE tenant_id = $1 AND finished_at IS NULL) AS operations,
+            (SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND revoked_at IS NULL
+                AND (expires_at IS NULL OR expires_at > $2)) AS api_keys";
+        let values = vec![self.tenant.as_uuid().into(), now.into()];
+        let row = sql::row(&self.tx, count, values).await?.ok_or(StoreError::NotFound)?;
         let number = |column| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64>("", column)?).unwrap_or(0));
-        Ok(QuotaUse { domains: number("domains")?, operations: number("operations")? })
+        Ok(QuotaUse {
+            domains: number("domains")?,
+            operations: number("operations")?,
+            api_keys: number("api_keys")?,
+        })
+    }
+
+    /// Looks whether one more API key is possible: [`StoreError::QuotaExceeded`] if not. Under a lock, so that requests that
+    /// come at the same time are counted one after the other. A rotation needs no room: the key that it replaces ends.
+    pub async fn make_room_for_api_key(&mut self, default: u64, now: Timestamp) -> Result<(), StoreError> {
+        let lock = "SELECT pg_advisory_xact_lock(hashtextextended('api keys of ' || $1, 0))";
+        sql::execute(&self.tx, lock, vec![self.tenant.as_uuid().to_string().into()]).await?;
+        let used = self.quota_use(now).await?.api_keys;
+        let limit = self.granted_quotas().await?.api_keys.unwrap_or(default);
+        if used < limit { Ok(()) } else { Err(StoreError::QuotaExceeded { quota: "api_keys", limit, used }) }
     }
 
     /// Looks whether one more domain is possible: [`StoreError::QuotaExceeded`] if not. `default` holds unless the operator

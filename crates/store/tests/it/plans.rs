@@ -278,7 +278,7 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
 
 async fn operations_and_usage(tx: &TenantTx, now: Timestamp) {
     tx.granted_quotas().await.unwrap();
-    tx.quota_use().await.unwrap();
+    tx.quota_use(now).await.unwrap();
     tx.usage(now.date_naive() - TimeDelta::days(30), now.date_naive()).await.unwrap();
     let operation = tx.list_operations(None, 50).await.unwrap()[0].id;
     tx.list_operations(Some(operation), 50).await.unwrap();

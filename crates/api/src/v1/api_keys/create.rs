@@ -106,7 +106,7 @@ struct Errors;
 
 impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented(&[groups::CALL, groups::BODY, groups::ONCE])
+        documented(&[groups::CALL, groups::BODY, groups::ONCE, &[ProblemKind::QuotaExceeded]])
     }
 }
 
@@ -133,8 +133,11 @@ pub(crate) async fn create_api_key(
     let issuer = Issuer::new(scope.state(), scope.credential(), now);
     let once = issuer.once(&key, body.hash);
     let tx = scope.begin().await?;
-    let answer = once.run(tx, async |tx| insert(tx, &issuer, draft, &scope.actor(), now).await).await?;
-    Ok(issuer.respond(answer))
+    let answer = once.run(tx, async |tx| {
+        tx.make_room_for_api_key(scope.state().config.quotas.api_keys, now).await?;
+        insert(tx, &issuer, draft, &scope.actor(), now).await
+    });
+    Ok(issuer.respond(answer.await?))
 }
 
 /// Makes the key.

@@ -13,7 +13,7 @@ use utoipa::{
     openapi::{RefOr, Response},
 };
 
-use super::import::NDJSON;
+use super::import::{Lines, NDJSON};
 use crate::{
     auth::TenantScope,
     problem::{Problem, documented, groups},
@@ -109,7 +109,7 @@ impl IntoResponses for Errors {
     tag = "domains",
     operation_id = "export_domains",
     responses(
-        (status = 200, description = "The domains.", body = String, content_type = "application/x-ndjson",
+        (status = 200, description = "The domains.", body = inline(Lines), content_type = "application/x-ndjson",
             example = "{\"name\":\"example.com\",\"mode\":\"testing\",\"mx\":\"auto\",\"max_age\":604800,\"tls_rpt\":{\"rua\":[]},\"tags\":[]}\n{\"end\":true,\"count\":1}\n"),
         Errors,
     ),

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, post, web};
 use mtasts_store::OperationKind;
 use sha2::{Digest, Sha256};
 use utoipa::{
-    IntoResponses,
+    IntoResponses, ToSchema,
     openapi::{RefOr, Response},
 };
 
@@ -21,6 +21,12 @@ use crate::{
 
 /// The media type of lines of JSON.
 pub(super) const NDJSON: &str = "application/x-ndjson";
+
+/// Lines of JSON. As octets, so that generated clients neither parse nor encode them.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "for the OpenAPI document")]
+pub(super) struct Lines(Vec<u8>);
 
 struct Errors;
 
@@ -41,7 +47,7 @@ impl IntoResponses for Errors {
     operation_id = "import_domains",
     params(IdempotencyHeader),
     request_body(
-        content = String,
+        content = inline(Lines),
         content_type = "application/x-ndjson",
         description = "One domain per line.",
         example = "{\"name\":\"example.com\"}\n{\"name\":\"example.org\",\"mode\":\"none\",\"mx\":[\"mx.example.org\"]}\n",

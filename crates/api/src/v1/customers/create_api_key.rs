@@ -12,7 +12,7 @@ use utoipa::{
 use crate::{
     auth::TenantScope,
     extract::{IdempotencyHeader, IdempotencyKey, Json, PathId},
-    problem::{Problem, documented, groups},
+    problem::{Problem, ProblemKind, documented, groups},
     v1::api_keys::{
         create::{CreateApiKey, insert},
         issue::{Issuer, NewApiKeyBody},
@@ -23,7 +23,7 @@ struct Errors;
 
 impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented(&[groups::CALL, groups::BODY, groups::OBJECT, groups::ONCE])
+        documented(&[groups::CALL, groups::BODY, groups::OBJECT, groups::ONCE, &[ProblemKind::QuotaExceeded]])
     }
 }
 
@@ -54,6 +54,9 @@ pub(crate) async fn create_customer_api_key(
     let draft = body.value.parse(now)?.made_by(scope.scopes())?;
     let issuer = Issuer::new(scope.state(), scope.credential(), now);
     let once = issuer.once(&key, body.hash);
-    let answer = once.run(tx, async |tx| insert(tx, &issuer, draft, &scope.actor(), now).await).await?;
-    Ok(issuer.respond(answer))
+    let answer = once.run(tx, async |tx| {
+        tx.make_room_for_api_key(scope.state().config.quotas.api_keys, now).await?;
+        insert(tx, &issuer, draft, &scope.actor(), now).await
+    });
+    Ok(issuer.respond(answer.await?))
 }

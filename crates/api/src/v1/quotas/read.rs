@@ -37,5 +37,5 @@ impl IntoResponses for Errors {
 #[get("/tenants/{tenant_id}/quotas")]
 pub(crate) async fn read_tenant_quotas(operator: Operator, id: PathId<TenantId>) -> Result<HttpResponse, Problem> {
     let tx = operator.begin(id.0).await?;
-    Ok(HttpResponse::Ok().json(QuotasBody::of(&tx, operator.state().config.quotas).await?))
+    Ok(HttpResponse::Ok().json(QuotasBody::of(&tx, operator.state().config.quotas, operator.now()).await?))
 }

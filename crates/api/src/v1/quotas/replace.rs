@@ -25,7 +25,7 @@ const MOST: u64 = 1_000_000_000;
 /// What the tenant may have; where nothing is given, what all have.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"domains": 250_000, "operations": null}))]
+#[schema(example = json!({"domains": 250_000, "operations": null, "api_keys": null}))]
 pub(crate) struct ReplaceQuotas {
     /// Domains that are not gone.
     #[schema(minimum = 0, maximum = 1_000_000_000)]
@@ -33,6 +33,9 @@ pub(crate) struct ReplaceQuotas {
     /// Bulk operations that have not ended.
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     operations: Option<u64>,
+    /// API keys that work.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    api_keys: Option<u64>,
 }
 
 impl ReplaceQuotas {
@@ -44,8 +47,9 @@ impl ReplaceQuotas {
             }
             value => Some(value),
         };
-        match (quota("/domains", self.domains), quota("/operations", self.operations)) {
-            (Some(domains), Some(operations)) => Ok(GrantedQuotas { domains, operations }),
+        let (domains, operations) = (quota("/domains", self.domains), quota("/operations", self.operations));
+        match (domains, operations, quota("/api_keys", self.api_keys)) {
+            (Some(domains), Some(operations), Some(api_keys)) => Ok(GrantedQuotas { domains, operations, api_keys }),
             _ => Err(faults.into_problem()),
         }
     }
@@ -82,5 +86,5 @@ pub(crate) async fn replace_tenant_quotas(
     tx.commit().await?;
     operator.state().store.set_quotas(id.0, quotas, &operator.actor(), operator.now()).await?;
     let tx = operator.begin(id.0).await?;
-    Ok(HttpResponse::Ok().json(QuotasBody::of(&tx, operator.state().config.quotas).await?))
+    Ok(HttpResponse::Ok().json(QuotasBody::of(&tx, operator.state().config.quotas, operator.now()).await?))
 }

@@ -38,5 +38,5 @@ impl IntoResponses for Errors {
 pub(crate) async fn read_usage(scope: TenantScope, query: Query<UsageDays>) -> Result<HttpResponse, Problem> {
     let days = query.0.read(scope.now())?;
     let tx = scope.begin().await?;
-    Ok(HttpResponse::Ok().json(usage(&tx, days, scope.state().config.quotas).await?))
+    Ok(HttpResponse::Ok().json(usage(&tx, days, scope.state().config.quotas, scope.now()).await?))
 }

@@ -45,5 +45,5 @@ pub(crate) async fn read_tenant_usage(
 ) -> Result<HttpResponse, Problem> {
     let days = query.0.read(operator.now())?;
     let tx = operator.begin(id.0).await?;
-    Ok(HttpResponse::Ok().json(usage(&tx, days, operator.state().config.quotas).await?))
+    Ok(HttpResponse::Ok().json(usage(&tx, days, operator.state().config.quotas, operator.now()).await?))
 }
