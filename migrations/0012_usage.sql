@@ -154,7 +154,7 @@ CREATE POLICY operator ON tenant_quotas TO mtasts_api
 
 GRANT SELECT, INSERT, UPDATE (domains, mode_none, mode_testing, mode_enforce) ON domain_counts
     TO mtasts_api, mtasts_worker;
-GRANT SELECT, INSERT, UPDATE (domains, operations, changed_at) ON tenant_quotas TO mtasts_api;
+GRANT SELECT, INSERT, UPDATE (domains, operations, api_keys, changed_at) ON tenant_quotas TO mtasts_api;
 GRANT SELECT ON usage_days TO mtasts_api;
 GRANT SELECT, DELETE, INSERT, UPDATE (counted_at, domains, mode_none, mode_testing, mode_enforce) ON usage_days
     TO mtasts_worker;

@@ -28,11 +28,7 @@ impl TenantTx {
         let values = vec![self.tenant.as_uuid().into(), now.into()];
         let row = sql::row(&self.tx, count, values).await?.ok_or(StoreError::NotFound)?;
         let number = |column| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64>("", column)?).unwrap_or(0));
-        Ok(QuotaUse {
-            domains: number("domains")?,
-            operations: number("operations")?,
-            api_keys: number("api_keys")?,
-        })
+        Ok(QuotaUse { domains: number("domains")?, operations: number("operations")?, api_keys: number("api_keys")? })
     }
 
     /// Looks whether one more API key is possible: [`StoreError::QuotaExceeded`] if not. Under a lock, so that requests that

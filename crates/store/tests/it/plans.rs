@@ -63,7 +63,7 @@ const LOAD: &str = r#"
     INSERT INTO usage_days (tenant_id, day, counted_at, domains, mode_none, mode_testing, mode_enforce)
         SELECT uid('ten', t), date '2025-12-31' - d, now(), 1, 0, 1, 0
         FROM generate_series(1, 502) t, generate_series(0, 100) d;
-    INSERT INTO tenant_quotas SELECT uid('ten', i), 1000000, NULL, now() FROM generate_series(1, 502) i;
+    INSERT INTO tenant_quotas SELECT uid('ten', i), 1000000, NULL, NULL, now() FROM generate_series(1, 502) i;
     INSERT INTO domain_served_days SELECT uid('dom', i), ten(i), '2025-12-31' FROM n;
     INSERT INTO domain_schedule (domain_id, tenant_id, wake_at)
         SELECT uid('dom', i), ten(i), CASE WHEN i % 10 = 3 THEN timestamptz '2025-01-01' ELSE '2030-01-01' END FROM n;

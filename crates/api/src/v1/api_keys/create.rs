@@ -19,7 +19,7 @@ use super::{
 use crate::{
     auth::{TenantScope, access},
     extract::{Answer, IdempotencyHeader, IdempotencyKey, Json},
-    problem::{FieldError, Problem, documented, groups},
+    problem::{FieldError, Problem, ProblemKind, documented, groups},
     v1::fields::{Faults, future, name},
 };
 
