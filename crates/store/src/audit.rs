@@ -105,7 +105,7 @@ impl Actor {
 
 impl ActorKind {
     /// Reads what [`Actor::word`] has written for this tenant; None where a later version of the service has.
-    pub(crate) fn read(word: &str, tenant: TenantId) -> Option<Self> {
+    pub fn read(word: &str, tenant: TenantId) -> Option<Self> {
         match word {
             "operator" => return Some(Self::Operator),
             "worker" => return Some(Self::Worker),

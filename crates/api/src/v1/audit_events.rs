@@ -4,8 +4,8 @@ pub(crate) mod list;
 
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
-use mtasts_model::{ApiKeyId, TenantId};
-use mtasts_store::AuditLine;
+use mtasts_model::TenantId;
+use mtasts_store::{ActorKind, AuditLine};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -97,53 +97,33 @@ pub(crate) enum AuditActorKind {
 }
 
 impl AuditActor {
-    /// By the word that the store keeps.
-    fn of(word: String) -> Self {
+    /// By the word that the store keeps of this tenant.
+    fn of(word: String, tenant: TenantId) -> Self {
         let plain = |kind, id| Self { kind, id, issuer: None, tenant_id: None };
-        match word.as_str() {
-            "operator" => return plain(AuditActorKind::Operator, None),
-            "worker" => return plain(AuditActorKind::Service, None),
-            _ => {}
+        let provider = |home: TenantId| (home != tenant).then(|| home.to_string());
+        match ActorKind::read(&word, tenant) {
+            Some(ActorKind::Operator) => plain(AuditActorKind::Operator, None),
+            Some(ActorKind::Worker) => plain(AuditActorKind::Service, None),
+            Some(ActorKind::ApiKey { id, home }) => {
+                Self { tenant_id: provider(home), ..plain(AuditActorKind::ApiKey, Some(id.to_string())) }
+            }
+            Some(ActorKind::User { issuer, subject, home }) => {
+                Self { issuer: Some(issuer), tenant_id: provider(home), ..plain(AuditActorKind::User, Some(subject)) }
+            }
+            None => plain(AuditActorKind::Other, Some(word)),
         }
-        if let Some(actor) = Self::key(&word).or_else(|| Self::user(&word)) {
-            return actor;
-        }
-        plain(AuditActorKind::Other, Some(word))
-    }
-
-    /// `key_…` or `key_… of ten_…`.
-    fn key(word: &str) -> Option<Self> {
-        let (id, tenant_id) = match word.split_once(" of ") {
-            Some((id, tenant)) => (id, Some(tenant.parse::<TenantId>().ok()?.to_string())),
-            None => (word, None),
-        };
-        let id = id.parse::<ApiKeyId>().ok()?.to_string();
-        Some(Self { kind: AuditActorKind::ApiKey, id: Some(id), issuer: None, tenant_id })
-    }
-
-    /// `oidc:<issuer>#<subject>` or `oidc of ten_…:<issuer>#<subject>`. No issuer holds a `#`.
-    fn user(word: &str) -> Option<Self> {
-        let (whose, user) = word.strip_prefix("oidc")?.split_once(':')?;
-        let tenant_id = match whose.strip_prefix(" of ") {
-            Some(tenant) => Some(tenant.parse::<TenantId>().ok()?.to_string()),
-            None if whose.is_empty() => None,
-            None => return None,
-        };
-        let (issuer, subject) = user.split_once('#')?;
-        let (id, issuer) = (Some(subject.to_owned()), Some(issuer.to_owned()));
-        Some(Self { kind: AuditActorKind::User, id, issuer, tenant_id })
     }
 }
 
-impl From<AuditLine> for AuditEventBody {
-    fn from(line: AuditLine) -> Self {
+impl AuditEventBody {
+    pub(crate) fn of(line: AuditLine, tenant: TenantId) -> Self {
         let event = line.event;
         Self {
             id: event.id.to_string(),
             seq: line.seq,
             hash: HEXLOWER.encode(&line.hash),
             at: event.at,
-            actor: AuditActor::of(event.actor),
+            actor: AuditActor::of(event.actor, tenant),
             source: event.source,
             request_id: event.request_id,
             action: event.action,
@@ -160,7 +140,8 @@ mod tests {
 
     #[test]
     fn an_actor_is_of_the_kind_that_its_word_says() {
-        let of = |word: &str| AuditActor::of(word.to_owned());
+        let tenant = TenantId::from_uuid(uuid::Uuid::nil());
+        let of = |word: &str| AuditActor::of(word.to_owned(), tenant);
         let actor = |kind, id: Option<&str>, provider: Option<&str>| AuditActor {
             kind,
             id: id.map(str::to_owned),

@@ -126,5 +126,6 @@ pub(crate) async fn list_audit_events(
     let tx = scope.begin().await?;
     let page = Page::of(tx.audit_log(&filter, before, limit + 1).await?, limit);
     let next_cursor = page.cursor(|line| line.event.id);
-    Ok(HttpResponse::Ok().json(AuditEventList { data: page.map(AuditEventBody::from), next_cursor }))
+    Ok(HttpResponse::Ok()
+        .json(AuditEventList { data: page.map(|line| AuditEventBody::of(line, scope.tenant_id())), next_cursor }))
 }
