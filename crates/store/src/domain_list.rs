@@ -18,7 +18,7 @@ use crate::{
 const FEW: u32 = 1_000;
 
 /// Rows that are looked at for one page. A few milliseconds as well.
-const SCAN: u32 = 2_000;
+const SCAN: u32 = 1_000;
 
 /// Trigrams are made from letters and digits alone: a text without three in a row would be sought in every name.
 const TRIGRAM: usize = 3;
