@@ -12,4 +12,4 @@ pub(crate) use conditional::{
 pub(crate) use json::{Json, NoBody};
 pub(crate) use once::{Answer, IdempotencyHeader, IdempotencyKey, Once};
 pub(crate) use path::PathId;
-pub(crate) use query::{CURSOR_OF_ANOTHER_SORT, Cursor, Page, Query, limit};
+pub(crate) use query::{CURSOR_OF_ANOTHER_SORT, Cursor, Page, Query, WhichPage, limit, limit_up_to};

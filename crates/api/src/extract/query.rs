@@ -8,13 +8,14 @@ use std::{
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{
         DeserializeOwned, Error as _, IntoDeserializer, Visitor,
         value::{Error as ValueError, MapDeserializer, SeqDeserializer},
     },
     forward_to_deserialize_any,
 };
+use utoipa::IntoParams;
 
 use crate::problem::Problem;
 
@@ -133,9 +134,35 @@ impl<'de> Deserializer<'de> for Given {
 
 /// How many items a page may have.
 pub(crate) fn limit(given: Option<u32>) -> Result<u32, Problem> {
-    match given.unwrap_or(DEFAULT_LIMIT) {
-        limit @ 1..=MAX_LIMIT => Ok(limit),
-        _ => Err(Problem::parameter("limit", "out-of-range", format!("must be 1 to {MAX_LIMIT}"))),
+    limit_up_to(MAX_LIMIT, given)
+}
+
+/// The same for a list with longer pages.
+pub(crate) fn limit_up_to(most: u32, given: Option<u32>) -> Result<u32, Problem> {
+    let limit = given.unwrap_or(DEFAULT_LIMIT);
+    if (1..=most).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::parameter("limit", "out-of-range", format!("must be 1 to {most}")))
+}
+
+/// Which page, of a list without filters.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WhichPage {
+    /// How many, 1 to 100.
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
+    cursor: Option<String>,
+}
+
+impl WhichPage {
+    /// How many items it may have, and behind which key it begins.
+    pub(crate) fn read<K: FromStr>(&self) -> Result<(u32, Option<K>), Problem> {
+        Ok((limit(self.limit)?, Cursor::read(self.cursor.as_deref())?))
     }
 }
 

@@ -3,31 +3,18 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, get};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::{
-    IntoParams, IntoResponses, ToSchema,
+    IntoResponses, ToSchema,
     openapi::{RefOr, Response},
 };
 
 use super::ApiKeyBody;
 use crate::{
     auth::TenantScope,
-    extract::{Cursor, Page, Query, limit},
+    extract::{Page, Query, WhichPage},
     problem::{Problem, documented, groups},
 };
-
-/// Which page.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListApiKeys {
-    /// How many, 1 to 100.
-    #[param(minimum = 1, maximum = 100, default = 50)]
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    #[param(pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<String>,
-}
 
 /// A page of API keys, in the order of their ids, revoked ones included.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,14 +40,13 @@ impl IntoResponses for Errors {
 #[utoipa::path(
     tag = "api-keys",
     operation_id = "list_api_keys",
-    params(ListApiKeys),
+    params(WhichPage),
     responses((status = 200, description = "A page of keys.", body = ApiKeyList), Errors),
     security(("api_key" = [])),
 )]
 #[get("/api-keys")]
-pub(crate) async fn list_api_keys(scope: TenantScope, query: Query<ListApiKeys>) -> Result<HttpResponse, Problem> {
-    let limit = limit(query.0.limit)?;
-    let after = Cursor::read(query.0.cursor.as_deref())?;
+pub(crate) async fn list_api_keys(scope: TenantScope, query: Query<WhichPage>) -> Result<HttpResponse, Problem> {
+    let (limit, after) = query.0.read()?;
     let tx = scope.begin().await?;
     let page = Page::of(tx.list_api_keys(after, limit + 1).await?, limit);
     let next_cursor = page.cursor(|key| key.id);

@@ -14,11 +14,10 @@ use utoipa::{
 use super::AuditEventBody;
 use crate::{
     auth::TenantScope,
-    extract::{Cursor, Page, Query},
+    extract::{Cursor, Page, Query, limit_up_to},
     problem::{Problem, documented, groups},
 };
 
-const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
 const MAX_ACTION: usize = 64;
 /// The longest object is a domain name.
@@ -57,13 +56,6 @@ impl ListAuditEvents {
             from: self.from.map(|at| moment("from", at)).transpose()?,
             to: self.to.map(|at| moment("to", at)).transpose()?,
         })
-    }
-
-    fn limit(&self) -> Result<u32, Problem> {
-        match self.limit.unwrap_or(DEFAULT_LIMIT) {
-            limit @ 1..=MAX_LIMIT => Ok(limit),
-            _ => Err(Problem::parameter("limit", "out-of-range", format!("must be 1 to {MAX_LIMIT}"))),
-        }
     }
 }
 
@@ -121,7 +113,7 @@ pub(crate) async fn list_audit_events(
     scope: TenantScope,
     query: Query<ListAuditEvents>,
 ) -> Result<HttpResponse, Problem> {
-    let (filter, limit) = (query.0.filter()?, query.0.limit()?);
+    let (filter, limit) = (query.0.filter()?, limit_up_to(MAX_LIMIT, query.0.limit)?);
     let before = Cursor::read(query.0.cursor.as_deref())?;
     let tx = scope.begin().await?;
     let page = Page::of(tx.audit_log(&filter, before, limit + 1).await?, limit);

@@ -3,31 +3,18 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, get};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::{
-    IntoParams, IntoResponses, ToSchema,
+    IntoResponses, ToSchema,
     openapi::{RefOr, Response},
 };
 
 use super::OperationBody;
 use crate::{
     auth::TenantScope,
-    extract::{Cursor, Page, Query, limit},
+    extract::{Page, Query, WhichPage},
     problem::{Problem, documented, groups},
 };
-
-/// Which page.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListOperations {
-    /// How many, 1 to 100.
-    #[param(minimum = 1, maximum = 100, default = 50)]
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    #[param(pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<String>,
-}
 
 /// A page of operations, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,14 +40,13 @@ impl IntoResponses for Errors {
 #[utoipa::path(
     tag = "operations",
     operation_id = "list_operations",
-    params(ListOperations),
+    params(WhichPage),
     responses((status = 200, description = "A page of operations.", body = OperationList), Errors),
     security(("api_key" = [])),
 )]
 #[get("/operations")]
-pub(crate) async fn list_operations(scope: TenantScope, query: Query<ListOperations>) -> Result<HttpResponse, Problem> {
-    let limit = limit(query.0.limit)?;
-    let before = Cursor::read(query.0.cursor.as_deref())?;
+pub(crate) async fn list_operations(scope: TenantScope, query: Query<WhichPage>) -> Result<HttpResponse, Problem> {
+    let (limit, before) = query.0.read()?;
     let tx = scope.begin().await?;
     let page = Page::of(tx.list_operations(before, limit + 1).await?, limit);
     let next_cursor = page.cursor(|operation| operation.id);

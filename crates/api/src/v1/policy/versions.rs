@@ -4,31 +4,18 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, get};
 use mtasts_model::DomainId;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::{
-    IntoParams, IntoResponses, ToSchema,
+    IntoResponses, ToSchema,
     openapi::{RefOr, Response},
 };
 
 use super::PolicyBody;
 use crate::{
     auth::TenantScope,
-    extract::{Cursor, Page, PathId, Query, limit},
+    extract::{Page, PathId, Query, WhichPage},
     problem::{Problem, documented, groups},
 };
-
-/// Which page.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListVersions {
-    /// How many, 1 to 100.
-    #[param(minimum = 1, maximum = 100, default = 50)]
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    #[param(pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<String>,
-}
 
 /// A page of policy versions, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,7 +43,7 @@ impl IntoResponses for Errors {
     operation_id = "list_policy_versions",
     params(
         ("domain_id" = String, Path, description = "The domain's id", pattern = "^dom_[0-9a-f]{32}$"),
-        ListVersions,
+        WhichPage,
     ),
     responses((status = 200, description = "A page of versions.", body = PolicyVersionList), Errors),
     security(("api_key" = [])),
@@ -65,10 +52,9 @@ impl IntoResponses for Errors {
 pub(crate) async fn list_versions(
     scope: TenantScope,
     id: PathId<DomainId>,
-    query: Query<ListVersions>,
+    query: Query<WhichPage>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = limit(query.0.limit)?;
-    let before = Cursor::read(query.0.cursor.as_deref())?;
+    let (limit, before) = query.0.read()?;
     let tx = scope.begin().await?;
     let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
     let page = Page::of(tx.versions(id.0, before, limit + 1).await?, limit);
