@@ -32,7 +32,7 @@ impl TenantTx {
         by: &Actor,
         now: Timestamp,
     ) -> Result<Operation, StoreError> {
-        self.check_pending_operations(quota).await?;
+        self.make_room_for_operation(quota).await?;
         let total = i32::try_from(new.lines.len()).unwrap_or(i32::MAX);
         let insert = format!(
             "INSERT INTO operations (id, tenant_id, kind, state, actor, source, request_id, total, created_at,
@@ -56,18 +56,6 @@ impl TenantTx {
         self.audit(by, "operation.create", new.id.to_string(), (None, Some(after)), now).await?;
         self.nudges.insert(Channel::Operations);
         row.try_into()
-    }
-
-    /// Under a lock, so that requests that come at the same time are counted one after the other.
-    async fn check_pending_operations(&self, quota: u64) -> Result<(), StoreError> {
-        let tenant = self.tenant.as_uuid();
-        let lock = "SELECT pg_advisory_xact_lock(hashtextextended('operations of ' || $1, 0))";
-        sql::execute(&self.tx, lock, vec![tenant.to_string().into()]).await?;
-        let count = "SELECT count(*) AS pending FROM operations WHERE tenant_id = $1 AND finished_at IS NULL";
-        let row = sql::row(&self.tx, count, vec![tenant.into()]).await?.ok_or(StoreError::NotFound)?;
-        let used = u64::try_from(row.try_get::<i64>("", "pending")?).unwrap_or(0);
-        let limit = self.granted_quotas().await?.operations.unwrap_or(quota);
-        if used < limit { Ok(()) } else { Err(StoreError::QuotaExceeded { quota: "operations", limit, used }) }
     }
 
     async fn insert_lines(&self, id: OperationId, lines: &[OperationLine]) -> Result<(), StoreError> {
