@@ -381,7 +381,9 @@ impl World {
             Step::EnterZone if commits => {
                 let zones = &mut self.facts.zones;
                 let next = zones.next.take().expect("a zone to enter");
-                if self.answers.contains_key(&zones.home) {
+                // A first write whose worker was killed before it was recorded answers in the home alone. Nobody was told
+                // that it is published, and it goes on standing there until no CNAME leads there.
+                if self.facts.record.written.is_some() && self.answers.contains_key(&zones.home) {
                     assert_eq!(
                         self.answers.get(&next),
                         self.answers.get(&zones.home),
@@ -396,8 +398,9 @@ impl World {
             }
             Step::LeaveZone => {
                 let former = self.facts.zones.former.clone().expect("a zone to leave");
-                self.queued.insert(former, None);
+                self.queued.insert(former.clone(), None);
                 if commits {
+                    self.written_zones.retain(|zone| *zone != former);
                     self.facts.zones.former = None;
                 }
             }

@@ -39,7 +39,10 @@ impl LeaseTx {
 
     /// Nothing of the domain is wanted in the zone that it came from any more.
     pub async fn zone_left(&mut self, former: &ZoneName) -> Result<(), StoreError> {
-        let sql = "UPDATE domains SET former_zone = NULL WHERE id = $1 AND former_zone = $2";
+        // Were the zone still counted among those that were written to, a later move back into it would take the records
+        // as standing there, and leave a gap.
+        let sql = "UPDATE domains SET former_zone = NULL, written_zones = written_zones - $2
+            WHERE id = $1 AND former_zone = $2";
         self.must_touch(sql, vec![self.id().into(), former.as_str().into()]).await?;
         self.audit("domain.zone-left", json!({ "zone": former.as_str() })).await
     }

@@ -209,7 +209,10 @@ async fn a_domain_moves_by_the_word_of_the_operator_and_enters_and_leaves_by_its
     let mut tx = worker.lease_tx(&scene.lease, fixture.now()).await.unwrap();
     tx.zone_left(&zone()).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(scene.facts().await.zones, DomainZones::at(next));
+    assert_eq!(scene.facts().await.zones, DomainZones::at(next.clone()));
+    // What was taken out of the zone is not taken as standing there when the domain moves back.
+    assert_eq!(worker.begin_moves(&next, |_| Some(zone()), 10, fixture.now()).await.unwrap(), 1);
+    assert!(scene.facts().await.record.zones_stale, "the old zone holds nothing any more");
 }
 
 #[tokio::test]
