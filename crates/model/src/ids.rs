@@ -117,6 +117,10 @@ ids! {
     DeliveryId = "dlv";
     /// Many changes that were asked for in one request.
     OperationId = "op";
+    /// What somebody delivered to an address for reports: a mail, or the body of a POST.
+    ArrivalId = "arr";
+    /// What one report says of one domain.
+    ReportId = "rpt";
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod name;
 pub mod policy;
 pub mod policy_id;
 pub mod record;
+pub mod report;
 pub mod role;
 pub mod scope;
 pub mod tag;
@@ -25,8 +26,8 @@ pub use condition::{Condition, ConditionKind, Status};
 pub use event::{EventData, EventType};
 pub use feed::Revision;
 pub use ids::{
-    ApiKeyId, AuditEventId, CertificateId, DeliveryId, DnsCredentialId, DomainId, EventId, NodeId, OperationId,
-    OrderId, PolicyVersionId, TenantId, WebhookId,
+    ApiKeyId, ArrivalId, AuditEventId, CertificateId, DeliveryId, DnsCredentialId, DomainId, EventId, NodeId,
+    OperationId, OrderId, PolicyVersionId, ReportId, TenantId, WebhookId,
 };
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;
@@ -34,6 +35,7 @@ pub use name::{HostName, MailDomain, NameRules};
 pub use policy::{MaxAge, Mode, Policy};
 pub use policy_id::PolicyId;
 pub use record::{ReportUri, StsRecord, TlsRptRecord};
+pub use report::{EdgeVerdict, ReportGrade, ReportKind, ReportVia};
 pub use role::{Role, RoleError};
 pub use scope::{Scope, Scopes};
 pub use tag::{Tag, TagError};

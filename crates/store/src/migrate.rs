@@ -21,6 +21,8 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0010_webhooks", sql: include_str!("../../../migrations/0010_webhooks.sql") },
     SqlFile { name: "0011_operations", sql: include_str!("../../../migrations/0011_operations.sql") },
     SqlFile { name: "0012_usage", sql: include_str!("../../../migrations/0012_usage.sql") },
+    SqlFile { name: "0013_report_intake", sql: include_str!("../../../migrations/0013_report_intake.sql") },
+    SqlFile { name: "0014_reports", sql: include_str!("../../../migrations/0014_reports.sql") },
 ];
 
 /// What a migration did.

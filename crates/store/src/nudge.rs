@@ -28,10 +28,12 @@ pub enum Channel {
     Webhooks,
     /// A bulk operation waits.
     Operations,
+    /// A report has arrived.
+    Reports,
 }
 
 impl Channel {
-    const ALL: [Self; 5] = [Self::Edge, Self::Zone, Self::Worker, Self::Webhooks, Self::Operations];
+    const ALL: [Self; 6] = [Self::Edge, Self::Zone, Self::Worker, Self::Webhooks, Self::Operations, Self::Reports];
 
     /// The name of the channel, in Postgres and in Redis.
     fn name(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Channel {
             Self::Worker => "mtasts_worker",
             Self::Webhooks => "mtasts_webhooks",
             Self::Operations => "mtasts_operations",
+            Self::Reports => "mtasts_reports",
         }
     }
 }
@@ -71,17 +74,18 @@ impl Store {
 
 /// One signal for each channel.
 #[derive(Debug, Clone)]
-struct Signals([watch::Sender<()>; 5]);
+struct Signals([watch::Sender<()>; 6]);
 
 impl Signals {
     fn of(&self, channel: Channel) -> &watch::Sender<()> {
-        let Self([edge, zone, worker, webhooks, operations]) = self;
+        let Self([edge, zone, worker, webhooks, operations, reports]) = self;
         match channel {
             Channel::Edge => edge,
             Channel::Zone => zone,
             Channel::Worker => worker,
             Channel::Webhooks => webhooks,
             Channel::Operations => operations,
+            Channel::Reports => reports,
         }
     }
 
