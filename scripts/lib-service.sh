@@ -1,9 +1,10 @@
 # For scripts that need the service itself, all roles in one process, without a world around it. Sourced after lib.sh.
 
-# start_service FOLDER: a fresh Postgres and `mtasts all`, remembered there; stop them by `stop_all FOLDER`. Leaves the
-# address of the API in $api and the operator's token in $operator.
+# start_service FOLDER [DNS_PORT [CONFIG]]: a fresh Postgres and `mtasts all`, remembered there; stop them by `stop_all
+# FOLDER`. CONFIG is more of its configuration, as TOML. Leaves the address of the API in $api, the operator's token in
+# $operator, and the ports of the edge and the nameserver in $edge_port and $nameserver_port.
 start_service() {
-  local run=$1 url postgres_port api_port admin_port edge_port edge_http_port nameserver_port nobody
+  local run=$1 url postgres_port api_port admin_port edge_http_port nobody
   # The last port is nobody's: whatever a request makes the service ask for by DNS or at Cloudflare fails there at once.
   read -r postgres_port api_port admin_port edge_port edge_http_port nameserver_port nobody < <(free_ports 7)
   start_postgres "$run" "$postgres_port"
@@ -27,13 +28,14 @@ http_listen = ["127.0.0.1:$edge_http_port"]
 [nameserver]
 listen = ["127.0.0.1:$nameserver_port"]
 [resolver]
-upstreams = ["127.0.0.1:$nobody"]
+upstreams = ["127.0.0.1:${2:-$nobody}"]
 timeout_milliseconds = 200
 attempts = 1
 [limits]
 enabled = false
 [customer_dns]
 cloudflare_api_url = "http://127.0.0.1:$nobody/"
+${3:-}
 END
   spawn mtasts "$run" TERM "$(mtasts_binary)" all --config "$run/mtasts.toml"
   await_ready "$run" mtasts 60 curl -sf --max-time 2 "http://127.0.0.1:$admin_port/readyz"
