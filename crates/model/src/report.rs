@@ -1,8 +1,12 @@
 //! Words for reports that senders make on a domain: TLS-RPT (RFC 8460) and DMARC aggregate (RFC 7489, RFC 9990).
 
+mod result_type;
+
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use result_type::{NOT_DETAILED, ResultType};
 
 /// A word that is none of those expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

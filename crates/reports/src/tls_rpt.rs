@@ -4,14 +4,13 @@ mod edge_hint;
 mod fields;
 mod parse;
 mod policy;
-mod result_type;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use edge_hint::{EdgeFault, EdgeHint};
+pub use mtasts_model::ResultType;
 pub use policy::{PolicySeen, PolicyType};
-pub use result_type::ResultType;
 
 use crate::{Address, Deviations, Limits, Period, ReportHosts, Unreadable};
 

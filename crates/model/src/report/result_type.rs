@@ -1,6 +1,9 @@
-//! What went wrong (RFC 8460 §4.3).
+//! What went wrong with TLS (RFC 8460 §4.3).
 
 use serde::{Serialize, Serializer};
+
+/// What the summary of a report counts and none of its details speaks of: a word of ours beside those of the RFC.
+pub const NOT_DETAILED: &str = "not-detailed";
 
 macro_rules! result_types {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $meaning:literal, $advice:literal;)*) => {
@@ -24,10 +27,21 @@ macro_rules! result_types {
                 }
             }
 
+            /// By its word.
+            pub fn from_word(word: &str) -> Self {
+                match word {
+                    $($text => Self::$variant,)*
+                    other => Self::Other(other.to_owned()),
+                }
+            }
+
             /// What it means, in a sentence.
             pub fn meaning(&self) -> &'static str {
                 match self {
                     $(Self::$variant => $meaning,)*
+                    Self::Other(word) if word == NOT_DETAILED => {
+                        "The sender counts failures here that no detail of its report speaks of."
+                    }
                     Self::Other(_) => "The sender uses a word of its own for this failure.",
                 }
             }
@@ -36,6 +50,9 @@ macro_rules! result_types {
             pub fn advice(&self) -> &'static str {
                 match self {
                     $(Self::$variant => $advice,)*
+                    Self::Other(word) if word == NOT_DETAILED => {
+                        "Look at what other senders report for the same days, or ask this sender."
+                    }
                     Self::Other(_) => "Look at the reason code and the additional information, or ask the sender.",
                 }
             }
@@ -100,5 +117,20 @@ impl ResultType {
 impl Serialize for ResultType {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_lead_to_their_types_and_ours_has_sentences_of_its_own() {
+        for known in ResultType::KNOWN {
+            assert_eq!(ResultType::from_word(known.as_str()), *known);
+        }
+        let (ours, theirs) = (ResultType::from_word(NOT_DETAILED), ResultType::from_word("weather"));
+        assert_eq!(theirs, ResultType::Other("weather".to_owned()));
+        assert!(ours.meaning() != theirs.meaning() && ours.advice() != theirs.advice());
     }
 }
