@@ -1,5 +1,7 @@
 //! What can go wrong between the service and its database.
 
+use std::borrow::Cow;
+
 use mtasts_model::{DomainId, PolicyVersionId};
 use sea_orm::{DbErr, RuntimeErr};
 
@@ -105,16 +107,21 @@ impl StoreError {
 
     /// The role that a connection takes on at its start does not exist: nothing was ever migrated in this cluster.
     pub(crate) fn is_role_missing(&self) -> bool {
+        // SQLSTATE invalid_parameter_value, of the start-up option `role`.
+        self.sqlstate().as_deref() == Some("22023")
+    }
+
+    /// The code of a refusal that has no kind of its own here.
+    pub(crate) fn sqlstate(&self) -> Option<Cow<'_, str>> {
         let Self::Database(
             DbErr::Conn(RuntimeErr::SqlxError(source))
             | DbErr::Exec(RuntimeErr::SqlxError(source))
             | DbErr::Query(RuntimeErr::SqlxError(source)),
         ) = self
         else {
-            return false;
+            return None;
         };
-        // SQLSTATE invalid_parameter_value, of the start-up option `role`.
-        source.as_database_error().is_some_and(|refusal| refusal.code().as_deref() == Some("22023"))
+        source.as_database_error()?.code()
     }
 
     pub(crate) fn unreadable(

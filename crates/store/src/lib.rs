@@ -16,6 +16,7 @@ mod feed;
 mod host;
 mod hosting;
 mod idempotency;
+mod intake;
 mod lease;
 mod lease_tx;
 mod ledger;
@@ -55,6 +56,7 @@ pub use hosting::{
     DueWrite, HostingLease, HostingProblem, HostingView, HostingWork, WantedSet, WriteKey, WriteOutcome, WriteResult,
 };
 pub use idempotency::Idempotency;
+pub use intake::{Acceptance, NewArrival, Recipient};
 pub use lease::{DomainSettings, Lease, Shares};
 pub use lease_tx::{HostTaken, LeaseTx};
 pub use limits::{LimitBucket, Quota, QuotaError, SharedLimits, Taken};

@@ -1,0 +1,162 @@
+//! Reports by POST (RFC 8460 §5.4).
+
+mod answer;
+mod receive;
+
+use std::{
+    any::Any,
+    io,
+    net::{IpAddr, Shutdown, TcpListener},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::{
+    App, HttpServer,
+    dev::{Extensions, Server as Actix, ServerHandle},
+    rt::{System, net::TcpStream},
+    web,
+};
+use mtasts_model::report::ReportVia;
+use rustls::ServerConfig;
+use socket2::SockRef;
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::{admission::Place, counters, error::IntakeError, intake::Shared, tls::version_name};
+
+/// Threads: the work is to wait.
+const WORKERS: usize = 2;
+/// Between requests of one connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Octets of one HTTP/2 connection that may come before they are asked for. Beyond that the budget of bodies counts.
+const WINDOW: u32 = 128 << 10;
+/// TLS handshakes at the same time, for each thread.
+const HANDSHAKES: usize = 128;
+/// How much later than it was told to the server may end.
+const LATE: Duration = Duration::from_secs(2);
+
+/// What is known of a connection.
+pub(crate) struct Connection {
+    peer: IpAddr,
+    tls: Option<&'static str>,
+    _place: Place,
+}
+
+/// The server, on threads of its own.
+pub(crate) struct Server {
+    handle: ServerHandle,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        http: Vec<TcpListener>,
+        https: Vec<TcpListener>,
+        tls: ServerConfig,
+    ) -> Result<Self, IntakeError> {
+        let (started, starting) = std::sync::mpsc::sync_channel(1);
+        let shared = Arc::clone(shared);
+        let serve = move || {
+            let served = System::new().block_on(async move {
+                let server = match build(&shared, http, https, &tls) {
+                    Ok(server) => server,
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                        return Ok(());
+                    }
+                };
+                let _ = started.send(Ok(server.handle()));
+                server.await
+            });
+            if let Err(error) = served {
+                tracing::error!(%error, "the HTTP server ended");
+            }
+        };
+        let thread = thread::Builder::new().name("intake-http".to_owned()).spawn(serve).map_err(IntakeError::Http)?;
+        let handle = starting.recv().map_err(io::Error::other).and_then(|started| started);
+        Ok(Self { handle: handle.map_err(IntakeError::Http)?, thread })
+    }
+
+    /// Takes no more connections, and lets requests end until the deadline that was set at the start, or until this one.
+    pub(crate) async fn stop(self, deadline: Duration) {
+        if timeout(deadline, self.handle.stop(true)).await.is_err() {
+            tracing::warn!("requests cut at the end of the shutdown");
+            let _ = timeout(LATE, self.handle.stop(false)).await;
+        }
+        let (ended, end) = oneshot::channel();
+        let thread = self.thread;
+        thread::spawn(move || {
+            let _ = thread.join();
+            let _ = ended.send(());
+        });
+        let _ = timeout(LATE, end).await;
+    }
+}
+
+fn build(
+    shared: &Arc<Shared>,
+    http: Vec<TcpListener>,
+    https: Vec<TcpListener>,
+    tls: &ServerConfig,
+) -> io::Result<Actix> {
+    let config = &shared.config;
+    let state = web::Data::from(Arc::clone(shared));
+    let connected = Arc::clone(shared);
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .service(
+                web::resource("/v1/tlsrpt/{label}")
+                    .route(web::post().to(receive::receive))
+                    .default_service(web::to(answer::method_not_allowed)),
+            )
+            .default_service(web::to(answer::not_found))
+    })
+    .workers(WORKERS)
+    .max_connections(config.max_connections)
+    .max_connection_rate(HANDSHAKES)
+    .tls_handshake_timeout(config.header_deadline)
+    .client_request_timeout(config.header_deadline)
+    .keep_alive(KEEP_ALIVE)
+    .h2_initial_window_size(WINDOW)
+    .h2_initial_connection_window_size(WINDOW)
+    .shutdown_timeout(config.body_deadline.as_secs().max(1))
+    .on_connect(move |connection, facts| connect(&connected, connection, facts))
+    .disable_signals();
+    for listener in http {
+        server = server.listen(listener)?;
+    }
+    for listener in https {
+        server = server.listen_rustls_0_23(listener, tls.clone())?;
+    }
+    Ok(server.run())
+}
+
+/// Looks at a new connection. One that has no place is shut down before anything of it is read.
+fn connect(shared: &Arc<Shared>, connection: &dyn Any, facts: &mut Extensions) {
+    let (stream, tls) = if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+        (stream, None)
+    } else if let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() {
+        let (stream, session) = stream.get_ref();
+        (stream, Some(version_name(session.protocol_version())))
+    } else {
+        return;
+    };
+    let Ok(peer) = stream.peer_addr() else { return };
+    let peer = peer.ip().to_canonical();
+    // A proxy of ours speaks for many.
+    let is_proxy = shared.config.trusted_proxies.iter().any(|network| network.contains(peer));
+    match shared.http_places.enter((!is_proxy).then_some(peer)) {
+        Ok(place) => {
+            facts.insert(Connection { peer, tls, _place: place });
+        }
+        Err(full) => {
+            counters::refused_connection(ReportVia::Https, full.reason());
+            // It may have gone already.
+            let _ = SockRef::from(stream).shutdown(Shutdown::Both);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The intake as strangers meet it, over a real Postgres as the role that it has in production.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may fail as its body may")]
+
+mod client;
+mod harness;
+mod posting;
+mod smtp;
+mod smuggling;
