@@ -7,7 +7,8 @@ mod path;
 mod query;
 
 pub(crate) use conditional::{
-    DomainIfMatchHeader, EntityTag, IfMatch, IfMatchHeader, IfNoneMatch, IfNoneMatchHeader, not_modified,
+    DomainIfMatchHeader, EntityTag, IfMatch, IfMatchHeader, IfNoneMatch, IfNoneMatchHeader, SettingsIfMatchHeader,
+    not_modified,
 };
 pub(crate) use json::{Json, NoBody};
 pub(crate) use once::{Answer, IdempotencyHeader, IdempotencyKey, Once};

@@ -13,6 +13,7 @@ pub(crate) mod fields;
 pub(crate) mod operations;
 pub(crate) mod policy;
 pub(crate) mod quotas;
+pub(crate) mod report_settings;
 pub(crate) mod tenants;
 pub(crate) mod usage;
 pub(crate) mod webhooks;
@@ -79,6 +80,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(operations::cancel::cancel_operation)
         .service(quotas::read::read_tenant_quotas)
         .service(quotas::replace::replace_tenant_quotas)
+        .service(report_settings::read::read_report_settings)
+        .service(report_settings::replace::replace_report_settings)
         .service(usage::own::read_usage)
         .service(usage::tenant::read_tenant_usage);
     config.service(v1.wrap(from_fn(authenticate)));

@@ -4,11 +4,12 @@
 
 use std::{fmt, str::FromStr};
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CertificateId, ConditionKind, DomainId, HostName, MailDomain, Mode, PolicyId, PolicyVersionId, Status, Timestamp,
-    WebhookId,
+    ArrivalId, CertificateId, ConditionKind, DomainId, HostName, MailDomain, Mode, PolicyId, PolicyVersionId,
+    ReportKind, Status, Timestamp, WebhookId,
 };
 
 /// The version of the payloads' form. Members may be added to a version; none is removed or changes its meaning.
@@ -82,6 +83,16 @@ events! {
     RenewalFailed = "certificate.renewal_failed";
     /// DNS names MX hosts that the policy does not cover, and others than before.
     DriftFound = "drift.found";
+    /// Senders report a failure that a domain never had before.
+    FailureNew = "report.failure_new";
+    /// More sessions of a day failed than the tenant puts up with, or no longer so.
+    FailureRate = "report.failure_rate";
+    /// An organisation that used to report on a domain does so no more.
+    ReporterSilent = "report.reporter_silent";
+    /// An organisation that was silent reports again.
+    ReporterBack = "report.reporter_back";
+    /// Something that arrived as a report could not be read.
+    ReportQuarantined = "report.quarantined";
     /// Somebody asked for a test of a webhook.
     WebhookTest = "webhook.test";
 }
@@ -237,6 +248,98 @@ pub struct DriftFound {
     pub mode: Mode,
 }
 
+/// See [`EventType::FailureNew`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureNew {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The result type (RFC 8460 §4.3), or what the sender wrote in its place.
+    pub result: String,
+    /// The MX host that it happened at; None where the report names none.
+    pub receiving_mx: Option<String>,
+    /// The first day on which it is reported.
+    pub first_day: NaiveDate,
+    /// Sessions that failed so, as far as is known.
+    pub sessions: u64,
+    /// Whether a report says so that has proved where it comes from.
+    pub verified: bool,
+}
+
+/// Whether something that is watched is too high, or no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// It is, since this day.
+    Raised,
+    /// It is not any more.
+    Cleared,
+}
+
+/// See [`EventType::FailureRate`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailureRate {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// Whether the rate is above the threshold, or no longer.
+    pub state: AlertState,
+    /// The day (UTC) whose sessions say so.
+    pub day: NaiveDate,
+    /// Sessions of the day that were good.
+    pub good: u64,
+    /// Sessions of the day that failed.
+    pub failed: u64,
+    /// The share of those that failed, in percent.
+    pub rate_percent: f64,
+    /// The threshold, in percent.
+    pub threshold_percent: u32,
+}
+
+/// See [`EventType::ReporterSilent`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReporterSilent {
+    /// On which domain it reported.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// Reports of this kind.
+    pub kind: ReportKind,
+    /// The organisation, by its own words.
+    pub organization: String,
+    /// The last day that it reported on.
+    pub last_day: NaiveDate,
+}
+
+/// See [`EventType::ReporterBack`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReporterBack {
+    /// On which domain it reports.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// Reports of this kind.
+    pub kind: ReportKind,
+    /// The organisation, by its own words.
+    pub organization: String,
+    /// The last day that it reported on before it fell silent.
+    pub last_day: NaiveDate,
+    /// The newest day that it reports on.
+    pub day: NaiveDate,
+}
+
+/// See [`EventType::ReportQuarantined`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportQuarantined {
+    /// To whose address it was sent.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// How many there are since the last event of this kind.
+    pub arrivals: u32,
+    /// The newest of them.
+    pub arrival_id: ArrivalId,
+    /// A stable word for what is wrong with that one.
+    pub reason: String,
+}
+
 /// See [`EventType::WebhookTest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookTest {
@@ -257,6 +360,11 @@ impl EventData {
             Self::CertificateIssued(data) => Some(&data.domain),
             Self::RenewalFailed(data) => Some(&data.domain),
             Self::DriftFound(data) => Some(&data.domain),
+            Self::FailureNew(data) => Some(&data.domain),
+            Self::FailureRate(data) => Some(&data.domain),
+            Self::ReporterSilent(data) => Some(&data.domain),
+            Self::ReporterBack(data) => Some(&data.domain),
+            Self::ReportQuarantined(data) => Some(&data.domain),
             Self::WebhookTest(_) => None,
         }
     }

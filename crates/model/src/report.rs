@@ -92,6 +92,20 @@ words! {
     }
 }
 
+words! {
+    /// What tenants can be told of by themselves.
+    AlertKind, "failure_new, failure_rate, reporter_silent, quarantined" {
+        /// A failure that a domain never had before.
+        FailureNew = "failure_new";
+        /// Too many sessions of a day failed.
+        FailureRate = "failure_rate";
+        /// Somebody who used to report does so no more.
+        ReporterSilent = "reporter_silent";
+        /// Something could not be read.
+        Quarantined = "quarantined";
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,9 @@ mod nudge;
 mod operation;
 mod order;
 mod quota;
+mod report_alert;
+mod report_alert_tx;
+mod report_settings;
 mod schedule;
 mod sql;
 mod store;
@@ -68,6 +71,11 @@ pub use operation::{
 };
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
+pub use report_alert::DueAlerts;
+pub use report_alert_tx::{
+    AlertFacts, AlertMemory, AlertTx, DaySessions, FailureKind, Quarantined, ReporterDays, SilentReporter,
+};
+pub use report_settings::ReportSettings;
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{CachedVersion, TenantTx};

@@ -11,6 +11,7 @@ mod operations;
 mod policies;
 mod quotas;
 mod rehearsal;
+mod report_settings;
 mod usage;
 mod webhooks;
 mod withdrawal;

@@ -5,6 +5,7 @@
 //! [`mtasts_model::lifecycle::plan`] says, and looks again. Every step may be repeated, so a crash anywhere is followed
 //! by the same plan.
 
+mod alerts;
 mod caa;
 mod claim;
 mod config;
@@ -18,6 +19,7 @@ mod webhooks;
 mod worker;
 mod zones;
 
+pub use alerts::{AlertDeps, AlertWorker};
 pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerConfig};
 pub use webhooks::{WebhookConfig, WebhookDeps, WebhookWorker, seal_webhook_secret};
 pub use worker::{Worker, WorkerDeps};

@@ -30,7 +30,8 @@ enum Access {
 
 use Access::{AnyKey, Key, Operator};
 use Scope::{
-    AuditRead, CustomersAct, CustomersWrite, DomainsRead, DomainsWrite, KeysWrite, PolicyWrite, WebhooksWrite,
+    AuditRead, CustomersAct, CustomersWrite, DomainsRead, DomainsWrite, KeysWrite, PolicyWrite, ReportsRead,
+    WebhooksWrite,
 };
 
 /// Every operation, by method and path. One that is missing here answers nobody.
@@ -89,6 +90,8 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("POST", "/v1/operations/{operation_id}/cancel", Key(DomainsWrite)),
     ("GET", "/v1/tenants/{tenant_id}/quotas", Operator),
     ("PUT", "/v1/tenants/{tenant_id}/quotas", Operator),
+    ("GET", "/v1/report-settings", Key(ReportsRead)),
+    ("PUT", "/v1/report-settings", Key(WebhooksWrite)),
     ("GET", "/v1/usage", Key(DomainsRead)),
     ("GET", "/v1/tenants/{tenant_id}/usage", Operator),
 ];

@@ -50,6 +50,21 @@ pub(crate) struct DomainIfMatchHeader {
     if_match: Option<String>,
 }
 
+/// The header on settings, for the OpenAPI document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "read by [`IfMatch`], which knows what is wrong with it")]
+pub(crate) struct SettingsIfMatchHeader {
+    /// The `ETag` of the settings as you know them: if they were changed since, nothing is done. Needed once you have set
+    /// any.
+    #[param(
+        rename = "If-Match",
+        pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#,
+        example = "\"9c1f0e3b5a7d42689c1f0e3b5a7d4268\""
+    )]
+    if_match: Option<String>,
+}
+
 /// The header of reads, for the OpenAPI document.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -138,6 +153,15 @@ impl IfMatch {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses to overwrite what has this tag unseen.
+    pub(crate) fn require_tag(&self, current: &EntityTag) -> Result<(), Problem> {
+        if *self != Self::Absent {
+            return Ok(());
+        }
+        let detail = "These were set before: send `If-Match` with their `ETag`, or `*` to replace any";
+        Err(with_tag(Problem::new(ProblemKind::PreconditionRequired, detail), &current.quoted()))
     }
 
     /// What a lost race means: the caller's own condition failed, or, where it set none, that it should try again.

@@ -7,7 +7,7 @@ use mtasts_dns::{Resolver, providers::ZoneStore};
 use mtasts_model::{Clock, NodeId};
 use mtasts_probe::{MxProber, PolicyFetcher, Poster};
 use mtasts_store::{Role, Store};
-use mtasts_worker::{WebhookDeps, WebhookWorker, Worker, WorkerDeps};
+use mtasts_worker::{AlertDeps, AlertWorker, WebhookDeps, WebhookWorker, Worker, WorkerDeps};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,8 @@ use crate::{
     startup::{StartupError, causes},
 };
 
+/// How soon after it is due a domain's reports are looked at.
+const ALERT_POLL: Duration = Duration::from_secs(2);
 const TIDY_INTERVAL: Duration = Duration::from_hours(1);
 /// Followers that were away for longer read their feed anew.
 const TOMBSTONES_KEPT: TimeDelta = TimeDelta::days(30);
@@ -49,6 +51,8 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
         entropy: Arc::clone(&entropy),
     };
     let deliveries = WebhookWorker::new(config.webhooks.config()?, deliveries);
+    let alerts = AlertDeps { store: store.clone(), clock: Arc::clone(&clock), poll: ALERT_POLL };
+    let alerts = AlertWorker::new(alerts);
     let deps = WorkerDeps {
         store: store.clone(),
         policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone())?,
@@ -64,7 +68,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let stop = context.stop.clone();
     let tidying = tokio::spawn(tidy(store, Arc::clone(&context.clock), stop.clone()));
     running.spawn(async move {
-        tokio::join!(worker.run(stop.clone()), deliveries.run(stop));
+        tokio::join!(worker.run(stop.clone()), deliveries.run(stop.clone()), alerts.run(stop));
         tidying.abort();
         "worker"
     });
@@ -97,7 +101,8 @@ pub(crate) async fn forget(
             + store.prune_issued(now).await?
             + store.prune_events(now).await?
             + store.prune_operations(now).await?
-            + store.prune_usage(now).await?;
+            + store.prune_usage(now).await?
+            + store.prune_alerts(now).await?;
         if batch == 0 {
             return Ok(forgotten);
         }

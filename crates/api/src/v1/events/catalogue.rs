@@ -98,6 +98,54 @@ fn entry(event_type: EventType) -> Entry {
             "DNS names MX hosts that the policy does not cover, and others than at the look before.",
             json!({"uncovered_mx": ["mx3.example.com"], "mode": "enforce"}),
         ),
+        EventType::FailureNew => Entry::new::<payload::FailureNew>(
+            "Senders report a new failure",
+            "A result at an MX host that this domain never had before. Told once.",
+            json!({
+                "result": "certificate-expired",
+                "receiving_mx": "mx1.example.com",
+                "first_day": "2025-12-31",
+                "sessions": 12,
+                "verified": true,
+            }),
+        ),
+        EventType::FailureRate => Entry::new::<payload::FailureRate>(
+            "Too many sessions of a day failed, or no longer",
+            "`raised` on a day above the threshold of your settings, `cleared` on a later one that is below four fifths of \
+             it; one change a day and domain at most.",
+            json!({
+                "state": "raised",
+                "day": "2025-12-31",
+                "good": 1855,
+                "failed": 145,
+                "rate_percent": 7.25,
+                "threshold_percent": 5,
+            }),
+        ),
+        EventType::ReporterSilent => Entry::new::<payload::ReporterSilent>(
+            "An organisation reports no more",
+            "It reported on most days of two weeks, and then not for the days of your settings.",
+            json!({"kind": "tls-rpt", "organization": "Example Mail", "last_day": "2025-12-26"}),
+        ),
+        EventType::ReporterBack => Entry::new::<payload::ReporterBack>(
+            "An organisation that was silent reports again",
+            "After `report.reporter_silent`.",
+            json!({
+                "kind": "tls-rpt",
+                "organization": "Example Mail",
+                "last_day": "2025-12-26",
+                "day": "2025-12-31",
+            }),
+        ),
+        EventType::ReportQuarantined => Entry::new::<payload::ReportQuarantined>(
+            "Reports could not be read",
+            "At most once an hour and domain.",
+            json!({
+                "arrivals": 3,
+                "arrival_id": "arr_0190c3a0b1c27d3e8f4051627384950a",
+                "reason": "not-json",
+            }),
+        ),
         EventType::WebhookTest => Entry::new::<payload::WebhookTest>(
             "A test",
             "Made by `POST /v1/webhooks/{webhook_id}/test`.",
@@ -140,7 +188,12 @@ pub(crate) fn document(openapi: &mut OpenApi) {
         webhooks.paths.insert(event_type.as_str().to_owned(), item);
         components.schemas.insert(entry.name, entry.schema);
     }
-    for (name, schema) in [named::<payload::ConditionSchema>(), named::<payload::ConditionStatusSchema>()] {
+    for (name, schema) in [
+        named::<payload::ConditionSchema>(),
+        named::<payload::ConditionStatusSchema>(),
+        named::<payload::AlertStateSchema>(),
+        named::<payload::ReportKindSchema>(),
+    ] {
         components.schemas.insert(name, schema);
     }
     openapi.webhooks = Some(webhooks);

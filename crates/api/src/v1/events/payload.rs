@@ -1,7 +1,7 @@
 //! The content of events, for the OpenAPI document: the schemas of the types in `mtasts_model::event`, which know nothing
 //! of OpenAPI. A test holds them to what is sent.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use utoipa::ToSchema;
 
 use crate::v1::fields::ModeSchema;
@@ -117,6 +117,103 @@ payloads! {
         #[schema(value_type = ModeSchema)]
         mode: String,
     }
+
+    /// The failure that is new. Texts are as the sender wrote them: escape them before you show them.
+    struct FailureNew as ReportFailureNewEvent {
+        /// The result type (RFC 8460 §4.3), or what the sender wrote in its place.
+        #[schema(example = "certificate-expired", max_length = 100)]
+        result: String,
+        /// The MX host that it happened at; null where the report names none.
+        #[schema(required, example = "mx1.example.com")]
+        receiving_mx: Option<String>,
+        /// The first day (UTC) on which it is reported.
+        first_day: NaiveDate,
+        /// Sessions that failed so, as far as is known.
+        #[schema(minimum = 0)]
+        sessions: u64,
+        /// Whether a report says so that has proved where it comes from.
+        verified: bool,
+    }
+
+    /// The day whose sessions were above the threshold, or the first one that is well below it again.
+    struct FailureRate as ReportFailureRateEvent {
+        /// Whether the rate is above the threshold, or no longer.
+        #[schema(value_type = AlertStateSchema)]
+        state: String,
+        /// The day (UTC).
+        day: NaiveDate,
+        /// Sessions of the day that were good.
+        #[schema(minimum = 0)]
+        good: u64,
+        /// Sessions of the day that failed.
+        #[schema(minimum = 0)]
+        failed: u64,
+        /// The share of those that failed, in percent.
+        #[schema(minimum = 0, maximum = 100, example = 7.25)]
+        rate_percent: f64,
+        /// The threshold, in percent.
+        #[schema(minimum = 1, maximum = 100, example = 5)]
+        threshold_percent: u32,
+    }
+
+    /// The organisation that reports no more.
+    struct ReporterSilent as ReporterSilentEvent {
+        /// Reports of this kind.
+        #[schema(value_type = ReportKindSchema)]
+        kind: String,
+        /// The organisation, by its own words: escape them before you show them.
+        #[schema(example = "Example Mail", max_length = 255)]
+        organization: String,
+        /// The last day (UTC) that it reported on.
+        last_day: NaiveDate,
+    }
+
+    /// The organisation that reports again.
+    struct ReporterBack as ReporterBackEvent {
+        /// Reports of this kind.
+        #[schema(value_type = ReportKindSchema)]
+        kind: String,
+        /// The organisation, by its own words: escape them before you show them.
+        #[schema(example = "Example Mail", max_length = 255)]
+        organization: String,
+        /// The last day (UTC) that it reported on before it fell silent.
+        last_day: NaiveDate,
+        /// The newest day (UTC) that it reports on.
+        day: NaiveDate,
+    }
+
+    /// What could not be read. It is kept, and read again once the service can.
+    struct ReportQuarantined as ReportQuarantinedEvent {
+        /// How many there are since the last event of this kind.
+        #[schema(minimum = 1)]
+        arrivals: u32,
+        /// The newest of them.
+        #[schema(example = "arr_0190c3a0b1c27d3e8f4051627384950a")]
+        arrival_id: String,
+        /// A stable word for what is wrong with that one.
+        #[schema(example = "not-json")]
+        reason: String,
+    }
+}
+
+/// Whether something that is watched is too high, or no longer.
+#[derive(ToSchema)]
+#[schema(as = AlertState, rename_all = "lowercase")]
+#[expect(dead_code, reason = "the schema of `AlertState`, which knows nothing of OpenAPI")]
+pub(super) enum AlertStateSchema {
+    Raised,
+    Cleared,
+}
+
+/// Of which kind a report is.
+#[derive(ToSchema)]
+#[schema(as = EventReportKind)]
+#[expect(dead_code, reason = "the schema of `ReportKind`, which knows nothing of OpenAPI")]
+pub(super) enum ReportKindSchema {
+    #[schema(rename = "tls-rpt")]
+    TlsRpt,
+    #[schema(rename = "dmarc")]
+    Dmarc,
 }
 
 /// The webhook that is tested.
