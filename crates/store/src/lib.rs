@@ -26,6 +26,7 @@ mod node;
 mod nudge;
 mod operation;
 mod order;
+mod proof;
 mod quota;
 mod schedule;
 mod sql;
@@ -65,6 +66,7 @@ pub use operation::{
     LineOutcome, NewOperation, Operation, OperationChunk, OperationKind, OperationLine, OperationState,
 };
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
+pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
