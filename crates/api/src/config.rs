@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use mtasts_model::{NameRules, ZoneName, label::Placement};
+use mtasts_model::{NameRules, ZoneName, label::Placement, readiness::Demands};
 use mtasts_store::Quotas;
 use secrecy::SecretString;
 use url::Url;
@@ -48,6 +48,8 @@ pub struct ApiConfig {
     pub limits: Option<LimitSettings>,
     /// What a tenant may have to which the operator granted nothing else.
     pub quotas: Quotas,
+    /// How much proof for `enforce` is recommended; of it, too many failures in verified reports refuse it.
+    pub enforce: Demands,
     /// Threads that handle requests.
     pub workers: usize,
     /// Connections at a time, per worker.
@@ -79,6 +81,7 @@ impl ApiConfig {
             customer_dns_calls_per_tenant: 4,
             limits: Some(LimitSettings::default()),
             quotas: Quotas::default(),
+            enforce: Demands::default(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
         }

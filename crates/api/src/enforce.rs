@@ -1,17 +1,18 @@
 //! Whether `enforce` is safe (invariant 6): every MX host passes, and the policy covers every one of them.
 
-use chrono::TimeDelta;
-use mtasts_model::{HostName, Mode, Policy, Timestamp, lifecycle::MxSeen};
+use mtasts_model::{
+    MaxAge, Mode, Policy, Timestamp,
+    lifecycle::MxSeen,
+    readiness::{self, Demands, Evidence, Reason, ReportSums, Weight},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::problem::{Problem, ProblemKind};
 
-/// How old the look at the MX hosts may be.
-const MAX_AGE: TimeDelta = TimeDelta::hours(24);
-
 /// One reason that speaks against `enforce`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = EnforceReason)]
 pub(crate) struct Doubt {
     /// The MX host that it is about; absent when it is about all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -20,67 +21,82 @@ pub(crate) struct Doubt {
     /// A stable word for programs.
     #[schema(example = "starttls-not-supported")]
     code: String,
-    /// A sentence for people: what is so and what to do.
-    #[schema(example = "mx2.example.com does not offer STARTTLS: switch it on")]
+    /// `blocking`: `enforce` is refused unless it is forced. `advice`: a rollout waits for it, and nobody else needs to.
+    #[schema(example = "blocking")]
+    weight: &'static str,
+    /// A sentence for people: what is so.
+    #[schema(example = "mx2.example.com does not offer STARTTLS")]
     message: String,
+    /// What to do.
+    #[schema(example = "mend it at the host, then ask for a new look with verify")]
+    what_to_do: String,
 }
 
 impl Doubt {
     /// Nothing is known of the MX hosts, as for a domain that is just being registered.
-    pub(crate) fn not_checked() -> Self {
-        Self::general(
-            "mx-not-checked",
-            "the MX hosts were not looked at yet: start in mode `testing` and wait for the condition `MxReady`",
-        )
+    pub(crate) fn not_checked(now: Timestamp) -> Vec<Self> {
+        let never = Policy::new(Mode::None, Vec::new(), MaxAge::DAY);
+        never.map(|policy| list(readiness::blocking(&policy, None, now))).unwrap_or_default()
     }
 
-    fn general(code: &str, message: impl Into<String>) -> Self {
-        Self { host: None, code: code.to_owned(), message: message.into() }
+    /// The policy allows no host at all.
+    pub(crate) fn no_patterns() -> Self {
+        Self {
+            host: None,
+            code: "mx-missing".to_owned(),
+            weight: Weight::Blocking.as_str(),
+            message: "the current policy has no MX patterns".to_owned(),
+            what_to_do: "set a policy with patterns by PUT /v1/domains/{domain_id}/policy".to_owned(),
+        }
     }
 
-    fn on(host: &HostName, code: &str, message: impl Into<String>) -> Self {
-        Self { host: Some(host.to_string()), code: code.to_owned(), message: message.into() }
+    /// Whether `enforce` is refused for it.
+    pub(crate) fn blocks(&self) -> bool {
+        self.weight == Weight::Blocking.as_str()
     }
 }
 
-/// What speaks against serving this policy; nothing does unless its mode is `enforce`. Pure.
-pub(crate) fn doubts(policy: &Policy, seen: Option<&MxSeen>, now: Timestamp) -> Vec<Doubt> {
+impl From<Reason> for Doubt {
+    fn from(reason: Reason) -> Self {
+        Self {
+            host: reason.host.map(|host| host.to_string()),
+            code: reason.code,
+            weight: reason.weight.as_str(),
+            message: reason.message,
+            what_to_do: reason.advice,
+        }
+    }
+}
+
+fn list(reasons: impl IntoIterator<Item = Reason>) -> Vec<Doubt> {
+    reasons.into_iter().map(Doubt::from).collect()
+}
+
+/// What blocks a policy; nothing does unless its mode is `enforce`. Pure. `entering`: what verified reports say and how
+/// many failures among 1,000 sessions are borne, where senders do not enforce yet: in `enforce` a change may be the very
+/// cure.
+pub(crate) fn doubts(
+    policy: &Policy,
+    seen: Option<&MxSeen>,
+    entering: Option<(ReportSums, u32)>,
+    now: Timestamp,
+) -> Vec<Doubt> {
     if policy.mode() != Mode::Enforce {
         return Vec::new();
     }
-    let Some(seen) = seen else { return vec![Doubt::not_checked()] };
-    let mut doubts = Vec::new();
-    if now - seen.at > MAX_AGE {
-        let at = seen.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        doubts.push(Doubt::general(
-            "mx-check-too-old",
-            format!(
-                "the latest look at the MX hosts is of {at}, more than 24 hours ago: ask for a new one with verify"
-            ),
-        ));
-    }
-    if seen.hosts.is_empty() {
-        doubts.push(Doubt::general(
-            "mx-none-found",
-            "no MX host was found: a domain that receives no mail needs mode `none` or no policy at all",
-        ));
-    }
-    for mx in &seen.hosts {
-        if let Some(failure) = &mx.failure {
-            doubts.push(Doubt::on(&mx.host, &failure.code, failure.message.clone()));
-        }
-        if !policy.covers(&mx.host) {
-            let message = format!("no `mx` pattern of the policy covers {}: add it, or remove the MX record", mx.host);
-            doubts.push(Doubt::on(&mx.host, "mx-not-covered", message));
-        }
-    }
-    doubts
+    let failures = entering.and_then(|(reports, borne)| readiness::verified_failures(reports, borne));
+    list(readiness::blocking(policy, seen, now).into_iter().chain(failures))
+}
+
+/// Everything that speaks against a policy in mode `enforce`, advice too.
+pub(crate) fn everything(evidence: &Evidence<'_>, demands: &Demands, now: Timestamp) -> Vec<Doubt> {
+    list(readiness::reasons(evidence, demands, now))
 }
 
 /// The refusal that lists the doubts.
 pub(crate) fn refusal(doubts: &[Doubt]) -> Problem {
     let detail = match doubts {
-        [one] => format!("Mode `enforce` is not proven to be safe: {}", one.message),
+        [one] => format!("Mode `enforce` is not proven to be safe: {}: {}", one.message, one.what_to_do),
         _ => format!("{} reasons speak against mode `enforce`; `reasons` lists them", doubts.len()),
     };
     // A list of plain texts always serialises.
@@ -90,8 +106,9 @@ pub(crate) fn refusal(doubts: &[Doubt]) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
     use mtasts_model::{
-        Clock, MaxAge, MxPattern,
+        Clock, HostName, MxPattern,
         clock::ManualClock,
         lifecycle::{MxFailure, MxHostSeen},
     };
@@ -113,7 +130,7 @@ mod tests {
     }
 
     fn codes(policy: &Policy, seen: Option<&MxSeen>, after: TimeDelta) -> Vec<(Option<String>, String)> {
-        let doubts = doubts(policy, seen, ManualClock::default().now() + after);
+        let doubts = doubts(policy, seen, None, ManualClock::default().now() + after);
         doubts.into_iter().map(|doubt| (doubt.host, doubt.code)).collect()
     }
 
@@ -121,6 +138,18 @@ mod tests {
     fn enforce_is_proven_when_every_host_passes_and_is_covered() {
         let seen = seen(vec![host("mx1.example.com", None), host("mx2.example.com", None)]);
         assert_eq!(codes(&policy(Mode::Enforce, &["*.example.com"]), Some(&seen), TimeDelta::hours(24)), []);
+    }
+
+    #[test]
+    fn verified_failures_keep_from_entering_enforce_and_not_from_changing_it() {
+        let (now, seen) = (ManualClock::default().now(), seen(vec![host("mx.example.com", None)]));
+        let enforce = policy(Mode::Enforce, &["mx.example.com"]);
+        let reports = ReportSums { good: 90, bad: 10, reporters: 1 };
+        let found = doubts(&enforce, Some(&seen), Some((reports, 5)), now);
+        assert_eq!(found.iter().map(|doubt| doubt.code.as_str()).collect::<Vec<_>>(), ["verified-failures"]);
+        assert_eq!(doubts(&enforce, Some(&seen), Some((reports, 100)), now), []);
+        assert_eq!(doubts(&enforce, Some(&seen), None, now), []);
+        assert_eq!(doubts(&policy(Mode::Testing, &["mx.example.com"]), Some(&seen), Some((reports, 5)), now), []);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) mod fields;
 pub(crate) mod operations;
 pub(crate) mod policy;
 pub(crate) mod quotas;
+pub(crate) mod readiness;
 pub(crate) mod report_settings;
 pub(crate) mod tenants;
 pub(crate) mod usage;
@@ -53,6 +54,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(dns_credentials::list::list_dns_credentials)
         .service(dns_credentials::read::read_dns_credential)
         .service(dns_credentials::delete::delete_dns_credential)
+        .service(readiness::read::read_readiness)
         .service(policy::read::read_policy)
         .service(policy::replace::replace_policy)
         .service(policy::patch::patch_policy)

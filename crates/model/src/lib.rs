@@ -14,6 +14,7 @@ pub mod mx_pattern;
 pub mod name;
 pub mod policy;
 pub mod policy_id;
+pub mod readiness;
 pub mod record;
 pub mod report;
 pub mod role;

@@ -27,6 +27,7 @@ mod node;
 mod nudge;
 mod operation;
 mod order;
+mod proof;
 mod quota;
 mod report_alert;
 mod report_alert_tx;
@@ -70,6 +71,7 @@ pub use operation::{
     LineOutcome, NewOperation, Operation, OperationChunk, OperationKind, OperationLine, OperationState,
 };
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
+pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
 pub use report_alert::DueAlerts;
 pub use report_alert_tx::{

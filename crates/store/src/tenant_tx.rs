@@ -106,6 +106,10 @@ impl TenantTx {
         self.tenant
     }
 
+    pub(crate) fn db(&self) -> &DatabaseTransaction {
+        &self.tx
+    }
+
     /// The audit log, oldest first, at most 200.
     pub async fn audit_events(&self, after: Option<AuditEventId>, limit: u32) -> Result<Vec<AuditEvent>, StoreError> {
         let mut query = audit_event::Entity::find()

@@ -58,6 +58,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/v1/dns-credentials", Key(DomainsRead)),
     ("GET", "/v1/dns-credentials/{dns_credential_id}", Key(DomainsRead)),
     ("DELETE", "/v1/dns-credentials/{dns_credential_id}", Key(DomainsWrite)),
+    ("GET", "/v1/domains/{domain_id}/readiness", Key(DomainsRead)),
     ("GET", "/v1/domains/{domain_id}/policy", Key(DomainsRead)),
     ("PUT", "/v1/domains/{domain_id}/policy", Key(PolicyWrite)),
     ("PATCH", "/v1/domains/{domain_id}/policy", Key(PolicyWrite)),

@@ -136,7 +136,9 @@ fn example(kind: ProblemKind) -> serde_json::Value {
             json!({"reasons": [{
                 "host": "mx2.example.com",
                 "code": "starttls-not-supported",
-                "message": "mx2.example.com does not offer STARTTLS: switch it on",
+                "weight": "blocking",
+                "message": "mx2.example.com does not offer STARTTLS",
+                "what_to_do": "mend it at the host, then ask for a new look with verify",
             }]}),
         ),
         ProblemKind::PreconditionFailed => {

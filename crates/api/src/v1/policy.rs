@@ -10,7 +10,7 @@ pub(crate) mod versions;
 
 use actix_web::{HttpResponse, http::header};
 use chrono::{DateTime, Utc};
-use mtasts_model::{Policy, PolicyId, PolicyVersionId, lifecycle::MxSeen};
+use mtasts_model::{Mode, Policy, PolicyId, PolicyVersionId, lifecycle::MxSeen};
 use mtasts_store::{DomainView, NewVersion, PolicyVersion, SetPolicy, StoreError, TenantTx, VersionReason};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -163,7 +163,14 @@ pub(crate) async fn apply(
     let current = domain.version.as_ref().map(|version| version.id);
     if_match.check(current)?;
     let now = scope.now();
-    let doubts = enforce::doubts(&change.policy, domain.mx_seen.as_ref(), now);
+    let mode = domain.version.as_ref().map(|version| version.policy.mode());
+    let entering = if change.policy.mode() == Mode::Enforce && mode != Some(Mode::Enforce) {
+        let reports = tx.proof(domain.id, domain.mx_seen.as_ref(), now).await?.reports;
+        Some((reports, scope.state().config.enforce.failures_per_thousand))
+    } else {
+        None
+    };
+    let doubts = enforce::doubts(&change.policy, domain.mx_seen.as_ref(), entering, now);
     let forced = match change.override_reason {
         _ if doubts.is_empty() => None,
         Some(reason) => Some(reason),

@@ -21,6 +21,7 @@ mod lists;
 mod observed;
 mod oidc;
 mod policy;
+mod readiness;
 mod report_settings;
 mod scopes;
 mod scripted;

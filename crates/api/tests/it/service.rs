@@ -213,6 +213,20 @@ impl Service {
         tx.commit().await.expect("commits");
     }
 
+    /// What a verified report of one organisation adds to the sums of today.
+    pub(crate) async fn reported(&self, tenant: &str, domain: &str, good: u32, bad: u32) {
+        let (tenant, domain): (TenantId, DomainId) = (tenant.parse().unwrap(), domain.parse().unwrap());
+        let (tenant, domain, day) = (tenant.as_uuid(), domain.as_uuid(), self.clock.now().date_naive());
+        for (dimension, value) in [("total", ""), ("organization", "a reporter")] {
+            self.database
+                .psql(&format!(
+                    "INSERT INTO report_days VALUES ('{tenant}', '{domain}', 'tls-rpt', '{dimension}', '{day}',
+                        '{value}', 'verified', 1, {good}, {bad})"
+                ))
+                .await;
+        }
+    }
+
     /// Shows these conditions.
     pub(crate) async fn settle(&self, domain: &str, conditions: &[Condition]) {
         let lease = self.claim(domain).await;

@@ -101,6 +101,7 @@ pub(crate) async fn forget(
             + store.prune_issued(now).await?
             + store.prune_events(now).await?
             + store.prune_operations(now).await?
+            + store.prune_mx_history(now).await?
             + store.prune_usage(now).await?
             + store.prune_alerts(now).await?;
         if batch == 0 {

@@ -7,6 +7,7 @@ use super::LeaseTx;
 use crate::{
     Actor, Channel, NewVersion, StoreError,
     new_version::{self, Target},
+    proof,
     stored::to_json,
 };
 
@@ -20,6 +21,7 @@ impl LeaseTx {
     /// Records a conclusive look at the MX hosts.
     pub async fn mx_seen(&mut self, seen: &MxSeen) -> Result<(), StoreError> {
         self.tell_of_drift(seen).await?;
+        proof::note_look(&self.tx, (self.lease.tenant_id, self.lease.domain_id), seen).await?;
         let sql = "UPDATE domains SET mx = $1 WHERE id = $2";
         self.must_touch(sql, vec![to_json(seen)?.into(), self.id().into()]).await
     }

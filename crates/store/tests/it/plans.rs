@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    AuditEventId, Condition, ConditionKind, DomainId, EventId, EventType, Mode, NodeId, OperationId, Revision, Scope,
-    Scopes, Status, SystemEntropy, TenantId, Timestamp, feed::RecordType, lifecycle::StepKind,
+    AuditEventId, Condition, ConditionKind, DomainId, EventId, EventType, HostName, Mode, NodeId, OperationId,
+    Revision, Scope, Scopes, Status, SystemEntropy, TenantId, Timestamp,
+    feed::RecordType,
+    lifecycle::{MxHostSeen, MxSeen, StepKind},
 };
 use mtasts_store::{
     Actor, Attempt, AttemptOutcome, AuditFilter, DeliveryFilter, DeliveryState, DomainFilter, DomainPosition,
@@ -107,6 +109,10 @@ const LOAD: &str = r#"
     INSERT INTO operation_lines (operation_id, tenant_id, line, body, failed, result)
         SELECT uid('op', i), ten(i), l, 'x', CASE WHEN i % 500 > 0 THEN l % 2 = 0 END, CASE WHEN i % 500 > 0 THEN '{}'::jsonb END
         FROM n, generate_series(1, 10) l WHERE i <= 5000;
+    INSERT INTO mx_days SELECT uid('dom', i), date '2025-12-31' - d, 'mx.example.net', ten(i), now(), now()
+        FROM n, generate_series(0, 1) d;
+    INSERT INTO report_days SELECT ten(i), uid('dom', i), 'tls-rpt', dimension, date '2025-12-31', dimension, 'verified', 1,
+        1, 1 FROM n, unnest(ARRAY['total', 'organization']) dimension;
     INSERT INTO failed_validations SELECT 'd' || i || '.example', now() FROM n;
     ANALYZE"#;
 
@@ -267,6 +273,9 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
     let view = tx.domain(sample.domain).await.unwrap().unwrap();
     tx.domain_by_name(&view.name).await.unwrap().unwrap();
     tx.versions(sample.domain, None, 50).await.unwrap();
+    let seen = mx_seen(sample.now);
+    tx.proof(sample.domain, Some(&seen), sample.now).await.unwrap();
+    tx.mx_history(sample.domain, sample.now).await.unwrap();
     tx.list_api_keys(None, 50).await.unwrap();
     tx.audit_events(None, 50).await.unwrap();
     audit_log(&tx).await;
@@ -403,6 +412,7 @@ async fn webhooks_of_the_worker(worker: &Store, now: Timestamp) {
         worker.delivery_tried(delivery, &Attempt::default(), &outcome, now).await.unwrap();
     }
     worker.prune_events(now).await.unwrap();
+    worker.prune_mx_history(now).await.unwrap();
 }
 
 async fn writes_of_the_api(fixture: &Fixture, api: &Store, sample: &Sample, time: usize) {
@@ -504,6 +514,12 @@ async fn hostings_of_the_worker(worker: &Store, now: Timestamp) {
     worker.hosting_problem(&lease, Some(("R", "m")), now).await.unwrap();
 }
 
+/// One host that passes.
+fn mx_seen(now: Timestamp) -> MxSeen {
+    let host = HostName::parse("mx.example.net").unwrap();
+    MxSeen { hosts: vec![MxHostSeen { host, preference: 10, failure: None }], at: now }
+}
+
 async fn work(fixture: &Fixture, worker: &Store, lease: &Lease, now: Timestamp) {
     let facts = worker.facts(lease, now, GRACE, &["main".to_owned()]).await.unwrap();
     worker.domain_settings(lease).await.unwrap();
@@ -514,6 +530,7 @@ async fn work(fixture: &Fixture, worker: &Store, lease: &Lease, now: Timestamp) 
     tx.serve_host(version, certificate).await.unwrap();
     tx.draft_order(order, "ca", b"k").await.unwrap();
     tx.order_failed(order, "no", true).await.unwrap();
+    tx.mx_seen(&mx_seen(now)).await.unwrap();
     tx.version_served(version).await.unwrap();
     tx.records_written(version, &mtasts_model::lifecycle::DomainZones::at(zone())).await.unwrap();
     tx.records_confirmed(version, &[]).await.unwrap();

@@ -65,7 +65,7 @@ pub(crate) struct Registration {
 pub(crate) fn wanted(body: &CreateDomain, scope: &TenantScope) -> Result<Registration, Problem> {
     let Wanted { mut new, first, tags } = body.parse(scope)?;
     if new.preferred_mode == Mode::Enforce {
-        return Err(enforce::refusal(&[Doubt::not_checked()]));
+        return Err(enforce::refusal(&Doubt::not_checked(scope.now())));
     }
     new.first = first.map(|policy| new_version(scope, policy, VersionReason::Registered, None));
     Ok(Registration { new, tags })

@@ -112,7 +112,7 @@ pub(crate) async fn carry_out(
 }
 
 /// The current patterns. A policy in mode `none` may have none; for `mx: auto` the hosts that were found step in.
-fn patterns(domain: &DomainView) -> Vec<MxPattern> {
+pub(crate) fn patterns(domain: &DomainView) -> Vec<MxPattern> {
     let listed = domain.version.as_ref().map(|version| version.policy.mx().to_vec()).unwrap_or_default();
     match &domain.mx_seen {
         Some(seen) if listed.is_empty() && domain.mx_source == MxSource::Auto => {

@@ -1,0 +1,3 @@
+//! Whether `enforce` is safe.
+
+pub(crate) mod read;
