@@ -35,7 +35,7 @@ pub use name::{HostName, MailDomain, NameRules};
 pub use policy::{MaxAge, Mode, Policy};
 pub use policy_id::PolicyId;
 pub use record::{ReportUri, StsRecord, TlsRptRecord};
-pub use report::{EdgeVerdict, ReportGrade, ReportKind, ReportVia};
+pub use report::{EdgeVerdict, ReportGrade, ReportKind, ReportVia, ReportWordError};
 pub use role::{Role, RoleError};
 pub use scope::{Scope, Scopes};
 pub use tag::{Tag, TagError};

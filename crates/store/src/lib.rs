@@ -27,6 +27,7 @@ mod nudge;
 mod operation;
 mod order;
 mod quota;
+mod report;
 mod schedule;
 mod sql;
 mod store;
@@ -66,6 +67,10 @@ pub use operation::{
 };
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
+pub use report::{
+    Applied, ArrivalView, DmarcResult, DomainHistory, DueArrival, HeldDomain, NewReport, RawArrival, ReadArrival,
+    ReplayFilter, Replayed, ReportRetention, ReportsForgotten, Sum, TlsResult, VersionThen,
+};
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{CachedVersion, TenantTx};

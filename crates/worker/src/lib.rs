@@ -13,12 +13,14 @@ mod executor;
 mod outcome;
 mod places;
 mod record;
+mod reports;
 mod session;
 mod webhooks;
 mod worker;
 mod zones;
 
 pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerConfig};
+pub use reports::{ReportConfig, ReportDeps, ReportWorker};
 pub use webhooks::{WebhookConfig, WebhookDeps, WebhookWorker, seal_webhook_secret};
 pub use worker::{Worker, WorkerDeps};
 pub use zones::{CaaPolicy, Hosting, Infrastructure, Zones};
