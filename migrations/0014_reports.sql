@@ -37,14 +37,20 @@ CREATE TABLE reports (
     deviations integer NOT NULL,
     -- The normal form, of this domain's part alone.
     body jsonb NOT NULL,
-    -- What it added to the sums, for taking it back when a better copy comes. Null: there is none better.
+    -- What it added to the sums, for taking it back when a better copy comes: lines of the scope (0 the domain, 1 the
+    -- tenant), dimension, value, reports, good, bad.
     applied jsonb
 ) PARTITION BY RANGE (id);
+-- For the worker's round from tenant to tenant, and the operator's list.
+CREATE INDEX report_arrivals_waiting ON report_arrivals (tenant_id, due_at) WHERE state = 'waiting';
+CREATE INDEX report_arrivals_by_reason ON report_arrivals (reason, id) WHERE state = 'quarantined';
+
 CREATE INDEX reports_by_domain ON reports (domain_id, id);
 CREATE INDEX reports_by_tenant ON reports (tenant_id, id);
 CREATE INDEX reports_by_arrival ON reports (arrival_id);
 
--- By what a report is known again (RFC 8460 §5.6): SHA-256 of kind, organisation, report id and policy domain.
+-- By what a report is known again (RFC 8460 §5.6): SHA-256 of kind, organisation, report id and policy domains. A verified
+-- one stands under a second key as well, with its signer in it: what somebody else signs is another report.
 CREATE TABLE report_keys (
     domain_id uuid NOT NULL,
     key bytea NOT NULL CHECK (length(key) = 32),
@@ -136,7 +142,7 @@ CREATE TABLE report_days (
     bad bigint NOT NULL,
     PRIMARY KEY (tenant_id, domain_id, kind, dimension, day, value, grade)
 ) WITH (fillfactor = 80);
-CREATE INDEX report_days_by_day ON report_days (day);
+CREATE INDEX report_days_by_day ON report_days (day, tenant_id);
 
 -- Kinds of failure that a domain has had: since when, and until when.
 CREATE TABLE failure_kinds (
@@ -156,7 +162,7 @@ CREATE TABLE failure_kinds (
     PRIMARY KEY (domain_id, result, receiving_mx)
 ) WITH (fillfactor = 80);
 CREATE INDEX failure_kinds_by_tenant ON failure_kinds (tenant_id, first_seen_at);
-CREATE INDEX failure_kinds_by_last ON failure_kinds (last_day);
+CREATE INDEX failure_kinds_by_last ON failure_kinds (last_day, tenant_id);
 
 -- Who reports on a domain, and how regularly.
 CREATE TABLE reporters (
@@ -176,6 +182,7 @@ CREATE TABLE reporters (
     PRIMARY KEY (domain_id, kind, organization, verified)
 ) WITH (fillfactor = 80);
 CREATE INDEX reporters_by_last ON reporters (last_day) WHERE silent_since IS NULL;
+CREATE INDEX reporters_by_age ON reporters (last_day, tenant_id);
 CREATE INDEX reporters_by_tenant ON reporters (tenant_id, kind, organization);
 
 DO $$

@@ -36,7 +36,7 @@ pub use name::{HostName, MailDomain, NameRules};
 pub use policy::{MaxAge, Mode, Policy};
 pub use policy_id::PolicyId;
 pub use record::{ReportUri, StsRecord, TlsRptRecord};
-pub use report::{AlertKind, EdgeVerdict, ReportGrade, ReportKind, ReportVia, ResultType};
+pub use report::{AlertKind, EdgeVerdict, ReportGrade, ReportKind, ReportVia, ReportWordError, ResultType};
 pub use role::{Role, RoleError};
 pub use scope::{Scope, Scopes};
 pub use tag::{Tag, TagError};

@@ -32,6 +32,7 @@ mod quota;
 mod report_alert;
 mod report_alert_tx;
 mod report_settings;
+mod report;
 mod schedule;
 mod sql;
 mod store;
@@ -78,6 +79,10 @@ pub use report_alert_tx::{
     AlertFacts, AlertMemory, AlertTx, DaySessions, FailureKind, Quarantined, ReporterDays, SilentReporter,
 };
 pub use report_settings::ReportSettings;
+pub use report::{
+    Applied, ArrivalView, DmarcResult, DomainHistory, DueArrival, HeldDomain, NewReport, RawArrival, ReadArrival,
+    ReplayFilter, Replayed, ReportRetention, ReportsForgotten, Sum, TlsResult, VersionThen,
+};
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{CachedVersion, TenantTx};

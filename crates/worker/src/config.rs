@@ -37,6 +37,8 @@ pub struct WorkerConfig {
     pub record_ttl: u32,
     /// Where every domain's reports go besides the tenant's own addresses: the service's intake.
     pub report_templates: Vec<ReportTemplate>,
+    /// Hosts that receive reports: what is reported of them is not counted.
+    pub report_hosts: Vec<String>,
 }
 
 impl WorkerConfig {
@@ -57,6 +59,7 @@ impl WorkerConfig {
             tenant_budget: Budget { capacity: 200, per_hour: 50 },
             record_ttl: 300,
             report_templates: Vec::new(),
+            report_hosts: Vec::new(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod executor;
 mod outcome;
 mod places;
 mod record;
+mod reports;
 mod session;
 mod webhooks;
 mod worker;
@@ -21,6 +22,7 @@ mod zones;
 
 pub use alerts::{AlertDeps, AlertWorker};
 pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerConfig};
+pub use reports::{ReportConfig, ReportDeps, ReportWorker};
 pub use webhooks::{WebhookConfig, WebhookDeps, WebhookWorker, seal_webhook_secret};
 pub use worker::{Worker, WorkerDeps};
 pub use zones::{CaaPolicy, Hosting, Infrastructure, Zones};

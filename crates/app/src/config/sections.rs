@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use mtasts_dns::ResolverConfig;
 use mtasts_model::{NameRules, ZoneName};
-use mtasts_store::{Role, StoreConfig};
+use mtasts_store::{ReportRetention, Role, StoreConfig};
 use mtasts_worker::ReportTemplate;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -213,11 +214,25 @@ impl ResolverSection {
 }
 
 /// `[reports]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ReportsConfig {
+    /// The host that takes reports in.
+    pub(crate) host: Option<String>,
     /// Where every domain's TLS reports go besides the tenant's own addresses, with `{label}`.
     pub(crate) rua: Vec<String>,
+    /// How long what arrived is kept as it came. It goes by the month.
+    pub(crate) keep_raw_days: u32,
+    /// How long reports and their results are kept. They go by the month.
+    pub(crate) keep_results_days: u32,
+    /// How long the sums by day are kept.
+    pub(crate) keep_days: u32,
+}
+
+impl Default for ReportsConfig {
+    fn default() -> Self {
+        Self { host: None, rua: Vec::new(), keep_raw_days: 30, keep_results_days: 90, keep_days: 400 }
+    }
 }
 
 impl ReportsConfig {
@@ -228,6 +243,18 @@ impl ReportsConfig {
             })
         };
         self.rua.iter().map(parse).collect()
+    }
+
+    pub(crate) fn retention(&self) -> Result<ReportRetention, ConfigError> {
+        let days = |key, days: u32| match days {
+            30..=3650 => Ok(TimeDelta::days(days.into())),
+            _ => Err(ConfigError::value(key, "between 30 and 3650 days")),
+        };
+        Ok(ReportRetention {
+            raw: days("reports.keep_raw_days", self.keep_raw_days)?,
+            results: days("reports.keep_results_days", self.keep_results_days)?,
+            sums: days("reports.keep_days", self.keep_days)?,
+        })
     }
 }
 

@@ -63,6 +63,7 @@ impl WorkerSection {
         made.tenant_budget = Budget { capacity: self.tenant_orders_burst, per_hour: self.tenant_orders_per_hour };
         made.record_ttl = self.record_ttl_seconds;
         made.report_templates = config.reports.templates()?;
+        made.report_hosts = config.reports.host.iter().cloned().collect();
         Ok(made)
     }
 }

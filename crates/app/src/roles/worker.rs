@@ -6,8 +6,10 @@ use chrono::TimeDelta;
 use mtasts_dns::{Resolver, providers::ZoneStore};
 use mtasts_model::{Clock, NodeId};
 use mtasts_probe::{MxProber, PolicyFetcher, Poster};
-use mtasts_store::{Role, Store};
-use mtasts_worker::{AlertDeps, AlertWorker, WebhookDeps, WebhookWorker, Worker, WorkerDeps};
+use mtasts_store::{ReportRetention, Role, Store};
+use mtasts_worker::{
+    AlertDeps, AlertWorker, ReportConfig, ReportDeps, ReportWorker, WebhookDeps, WebhookWorker, Worker, WorkerDeps,
+};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +55,15 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let deliveries = WebhookWorker::new(config.webhooks.config()?, deliveries);
     let alerts = AlertDeps { store: store.clone(), clock: Arc::clone(&clock), poll: ALERT_POLL };
     let alerts = AlertWorker::new(alerts);
+    let reports = ReportDeps {
+        store: store.clone(),
+        resolver: resolver.clone(),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    };
+    let report_config = ReportConfig { report_hosts: worker_config.report_hosts.clone(), ..ReportConfig::default() };
+    let reports = ReportWorker::new(report_config, reports);
+    let kept = config.reports.retention()?;
     let deps = WorkerDeps {
         store: store.clone(),
         policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone())?,
@@ -66,9 +77,14 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     };
     let worker = Worker::new(worker_config, deps);
     let stop = context.stop.clone();
-    let tidying = tokio::spawn(tidy(store, Arc::clone(&context.clock), stop.clone()));
+    let tidying = tokio::spawn(tidy(store, kept, Arc::clone(&context.clock), stop.clone()));
     running.spawn(async move {
-        tokio::join!(worker.run(stop.clone()), deliveries.run(stop.clone()), alerts.run(stop));
+        tokio::join!(
+            worker.run(stop.clone()),
+            deliveries.run(stop.clone()),
+            reports.run(stop.clone()),
+            alerts.run(stop)
+        );
         tidying.abort();
         "worker"
     });
@@ -77,12 +93,38 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
 }
 
 /// Forgets what nobody needs any more, hourly. Several workers may do so at once.
-async fn tidy(store: Store, clock: Arc<dyn Clock>, stop: CancellationToken) {
+async fn tidy(store: Store, kept: ReportRetention, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    // What arrives in the month to come has a place already, and should after a long pause as well.
+    if let Err(error) = store.make_report_partitions(clock.now()).await {
+        tracing::warn!(error = %causes(&error), "partitions for reports could not be made; the next try is in an hour");
+    }
     while timeout(TIDY_INTERVAL, stop.cancelled()).await.is_err() {
         match forget(&store, &*clock, TOMBSTONES_KEPT).await {
             Ok(forgotten) => tracing::debug!(forgotten, "tidied up"),
             Err(error) => tracing::warn!(error = %causes(&error), "could not tidy up; the next try is in an hour"),
         }
+        match forget_reports(&store, &kept, &*clock).await {
+            Ok(forgotten) => tracing::debug!(?forgotten, "tidied up reports"),
+            Err(error) => {
+                tracing::warn!(error = %causes(&error), "could not tidy up reports; the next try is in an hour");
+            }
+        }
+    }
+}
+
+/// Forgets reports that have had their time, in batches.
+async fn forget_reports(
+    store: &Store,
+    kept: &ReportRetention,
+    clock: &dyn Clock,
+) -> Result<u64, mtasts_store::StoreError> {
+    let mut rows = 0;
+    loop {
+        let forgotten = store.prune_reports(kept, clock.now()).await?;
+        if forgotten.rows == 0 {
+            return Ok(rows);
+        }
+        rows += forgotten.rows;
     }
 }
 

@@ -12,6 +12,7 @@ mod fences;
 mod isolation;
 mod lifecycle;
 mod ownership;
+mod reports;
 mod validation;
 mod webhooks;
 mod world;

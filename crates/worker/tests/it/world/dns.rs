@@ -14,7 +14,7 @@ use hickory_proto::{
     op::{Message, MessageType, OpCode, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, AAAA, CAA, CNAME, MX},
+        rdata::{A, AAAA, CAA, CNAME, MX, TXT},
     },
 };
 use tokio::net::UdpSocket;
@@ -93,6 +93,12 @@ impl CustomerDns {
     /// A name that has each of these addresses for one question, and the last for ever.
     pub(crate) fn rebinds(&self, name: &str, addresses: &[Ipv4Addr]) {
         self.rebinding.lock().unwrap().insert(name.to_owned(), addresses.iter().copied().collect());
+    }
+
+    /// A TXT record, in character-strings of 255 octets.
+    pub(crate) fn txt(&self, name: &str, value: &str) {
+        let strings = value.as_bytes().chunks(255).map(|part| String::from_utf8(part.to_vec()).unwrap()).collect();
+        self.set(name, RData::TXT(TXT::new(strings)));
     }
 
     fn set(&self, name: &str, data: RData) {
