@@ -38,6 +38,8 @@ enum Command {
     Edge(ConfigArgs),
     /// Answer for the service's DNS zone
     Nameserver(ConfigArgs),
+    /// Take in reports over HTTPS and SMTP
+    Intake(ConfigArgs),
     /// Bring the database to this version's schema
     Migrate(ConfigArgs),
     /// Look at a domain as a sending MTA does: record, policy, MX hosts
@@ -221,6 +223,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Worker(args) => serve(&args, RoleSet::WORKER),
         Command::Edge(args) => serve(&args, RoleSet::EDGE),
         Command::Nameserver(args) => serve(&args, RoleSet::NAMESERVER),
+        Command::Intake(args) => serve(&args, RoleSet::INTAKE),
         Command::Migrate(args) => migrate(&args),
         Command::Check(args) => check(&args),
         Command::Reports(command) => reports::run(&command),

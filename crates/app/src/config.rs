@@ -3,6 +3,7 @@
 
 mod customers;
 mod data_dir;
+mod intake;
 mod issuer;
 mod limits;
 mod nameserver;
@@ -27,6 +28,7 @@ pub(crate) use self::oidc::verifier as oidc_verifier;
 pub(crate) use self::{
     customers::{CustomerDnsSection, DomainConnectSection},
     data_dir::{key_ring, operator_token},
+    intake::IntakeSection,
     limits::LimitsSection,
     quotas::QuotasSection,
     sections::{
@@ -69,6 +71,7 @@ pub(crate) struct Config {
     pub(crate) webhooks: WebhooksSection,
     pub(crate) probe: ProbeSection,
     pub(crate) reports: ReportsConfig,
+    pub(crate) intake: IntakeSection,
     pub(crate) log: LogConfig,
 }
 
@@ -98,6 +101,7 @@ impl Default for Config {
             webhooks: WebhooksSection::default(),
             probe: ProbeSection::default(),
             reports: ReportsConfig::default(),
+            intake: IntakeSection::default(),
             log: LogConfig::default(),
         }
     }
@@ -138,7 +142,7 @@ impl ConfigError {
 }
 
 /// Keys with lists, which the environment gives separated by commas.
-const LISTS: [&str; 18] = [
+const LISTS: [&str; 23] = [
     "names.allow_reserved",
     "api.listen",
     "limits.trusted_proxies",
@@ -152,6 +156,11 @@ const LISTS: [&str; 18] = [
     "nameserver.caa",
     "nameserver.rate_limit_exempt",
     "reports.rua",
+    "reports.addresses",
+    "intake.smtp_listen",
+    "intake.https_listen",
+    "intake.http_listen",
+    "intake.trusted_proxies",
     "issuer.caa_identities",
     "zone.authoritative",
     "resolver.upstreams",
@@ -216,6 +225,7 @@ impl Config {
         self.probe(std::sync::Arc::new(mtasts_model::SystemClock))?;
         self.worker.config(self, "check".to_owned())?;
         self.webhooks.config()?;
+        self.intake.config(self)?;
         self.issuer.check()?;
         self.api.public_url()?;
         self.limits.settings()?;
@@ -304,6 +314,11 @@ mod tests {
             ("[probe]\nhelo_name = \"-\"\n", "probe.helo_name"),
             ("[nameserver]\ncaa = [\"issue\"]\n", "nameserver.caa"),
             ("[reports]\nrua = [\"mailto:a@b.example\"]\n", "reports.rua"),
+            ("[reports]\nhost = \"no host\"\n", "reports.host"),
+            ("[reports]\nhost = \"r.test\"\n[intake]\nkey_file = \"k\"\n", "intake.certificate_file"),
+            ("[reports]\nhost = \"r.test\"\n[intake]\ntrusted_proxies = [\"x\"]\n", "intake.trusted_proxies"),
+            ("[reports]\nhost = \"r.test\"\n[intake]\npostmaster = \"a@b\\r\\n\"\n", "intake.postmaster"),
+            ("[reports]\nhost = \"r.test\"\n[intake]\nmax_report_mebibytes = 0\n", "intake.max_report_mebibytes"),
             ("[log]\nlevel = \"a=b=c\"\n", "log.level"),
             ("[zones.a]\nprovider = \"cloudflare\"\nauthoritative = [\"192.0.2.1:53\"]\n", "zones.<id>.secret"),
             ("[zones.a]\nprovider = \"rfc2136\"\n", "zones.<id>.authoritative"),
@@ -330,6 +345,17 @@ mod tests {
             let error = from_text(text).unwrap().verify().unwrap_err();
             assert!(crate::startup::causes(&error).contains(key), "{key}: {error:?}");
         }
+    }
+
+    #[test]
+    fn reports_go_to_the_host_by_mail_unless_another_address_is_named() {
+        let template = |text: &str| from_text(text).unwrap().reports.templates().unwrap();
+        assert_eq!(template(""), []);
+        let by_mail = "mailto:tlsrpt-{label}@reports.example.net".parse().unwrap();
+        assert_eq!(template("[reports]\nhost = \"reports.example.net\"\n"), [by_mail]);
+        let other = "https://r.example.net/v1/tlsrpt/{label}";
+        let text = format!("[reports]\nhost = \"reports.example.net\"\nrua = [\"{other}\"]\n");
+        assert_eq!(template(&text), [other.parse().unwrap()]);
     }
 
     /// `section.key` of every key, read off the defaults.

@@ -3,6 +3,7 @@
 mod api;
 pub(crate) mod check;
 mod edge;
+mod intake;
 mod nameserver;
 pub(crate) mod worker;
 
@@ -41,15 +42,17 @@ pub(crate) struct RoleSet {
     worker: bool,
     edge: bool,
     nameserver: bool,
+    intake: bool,
 }
 
 impl RoleSet {
-    const NONE: Self = Self { api: false, worker: false, edge: false, nameserver: false };
-    pub(crate) const ALL: Self = Self { api: true, worker: true, edge: true, nameserver: true };
+    const NONE: Self = Self { api: false, worker: false, edge: false, nameserver: false, intake: false };
+    pub(crate) const ALL: Self = Self { api: true, worker: true, edge: true, nameserver: true, intake: true };
     pub(crate) const API: Self = Self { api: true, ..Self::NONE };
     pub(crate) const WORKER: Self = Self { worker: true, ..Self::NONE };
     pub(crate) const EDGE: Self = Self { edge: true, ..Self::NONE };
     pub(crate) const NAMESERVER: Self = Self { nameserver: true, ..Self::NONE };
+    pub(crate) const INTAKE: Self = Self { intake: true, ..Self::NONE };
 
     /// Only a process with all roles may draw the secrets that roles share: its parts cannot disagree.
     fn may_draw_secrets(self) -> bool {
@@ -100,7 +103,11 @@ async fn check_schema(store: &Store) -> Result<(), StartupError> {
 }
 
 /// Runs the roles until SIGTERM or SIGINT.
-pub(crate) async fn run(config: Config, roles: RoleSet) -> Result<(), StartupError> {
+pub(crate) async fn run(mut config: Config, roles: RoleSet) -> Result<(), StartupError> {
+    if roles.may_draw_secrets() && config.reports.host.is_none() {
+        // With all roles in one process nobody else needs to be told.
+        config.reports.host = Some(format!("reports.{}", config.service.zone()?));
+    }
     config.verify()?;
     let metrics = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATIONS)?
@@ -131,6 +138,9 @@ pub(crate) async fn run(config: Config, roles: RoleSet) -> Result<(), StartupErr
     }
     if roles.api {
         probes.push(api::start(&context, &mut running).await?);
+    }
+    if roles.intake {
+        probes.push(intake::start(&context, &mut running).await?);
     }
     let admin = Admin { metrics, probes };
     // Health must be told until the very end, so the admin port has a stop of its own.

@@ -21,6 +21,8 @@ pub(crate) enum StartupError {
     Edge(#[from] mtasts_edge::EdgeError),
     #[error("the nameserver cannot start")]
     Nameserver(#[from] mtasts_nameserver::BindError),
+    #[error("the intake cannot start")]
+    Intake(#[from] mtasts_intake::IntakeError),
     #[error("no resolver can be set up")]
     Resolver(#[from] mtasts_dns::ResolveError),
     #[error("no TLS client can be set up")]

@@ -19,20 +19,27 @@ pub struct IntakeConfig {
     pub http: Vec<SocketAddr>,
     /// Certificate and key. None: a self-signed one, which is enough for mail and for nothing else.
     pub certificate: Option<CertificateFiles>,
+    /// Reports a day of a tenant to whom the operator granted no other number.
+    pub reports_a_day: u64,
+    /// Proxies whose `X-Forwarded-For` is believed. They are not counted as one address.
+    pub trusted_proxies: Vec<Network>,
+    /// What strangers may cost.
+    pub limits: Limits,
+    /// Whom those who write to the postmaster are told to write to instead.
+    pub postmaster: Option<String>,
+}
+
+/// What strangers may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
     /// Octets that one report may have.
     pub max_octets: usize,
     /// Octets of reports that are held in memory at the same time.
     pub max_octets_held: usize,
-    /// Reports a day of a tenant to whom the operator granted no other number.
-    pub reports_a_day: u64,
     /// Connections at a time, of mail and of HTTP each.
     pub max_connections: usize,
     /// Of these, from one IPv4 address or one IPv6 /64.
     pub max_connections_per_address: usize,
-    /// Proxies whose `X-Forwarded-For` is believed. They are not counted as one address.
-    pub trusted_proxies: Vec<Network>,
-    /// Whom those who write to the postmaster are told to write to instead.
-    pub postmaster: Option<String>,
     /// For a TLS handshake, and for the header of a request.
     pub header_deadline: Duration,
     /// For the body of a request.
@@ -45,6 +52,23 @@ pub struct IntakeConfig {
     pub session_deadline: Duration,
     /// How long the database may take before the sender is told to come again.
     pub store_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_octets: 10 << 20,
+            max_octets_held: 256 << 20,
+            max_connections: 1_000,
+            max_connections_per_address: 50,
+            header_deadline: Duration::from_secs(10),
+            body_deadline: Duration::from_mins(2),
+            command_deadline: Duration::from_mins(5),
+            data_deadline: Duration::from_mins(3),
+            session_deadline: Duration::from_mins(20),
+            store_deadline: Duration::from_secs(10),
+        }
+    }
 }
 
 /// Where a certificate is kept.
@@ -65,19 +89,10 @@ impl IntakeConfig {
             https: Vec::new(),
             http: Vec::new(),
             certificate: None,
-            max_octets: 10 << 20,
-            max_octets_held: 256 << 20,
             reports_a_day: 20_000,
-            max_connections: 1_000,
-            max_connections_per_address: 50,
             trusted_proxies: Vec::new(),
+            limits: Limits::default(),
             postmaster: None,
-            header_deadline: Duration::from_secs(10),
-            body_deadline: Duration::from_mins(2),
-            command_deadline: Duration::from_mins(5),
-            data_deadline: Duration::from_mins(3),
-            session_deadline: Duration::from_mins(20),
-            store_deadline: Duration::from_secs(10),
         }
     }
 }

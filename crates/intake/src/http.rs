@@ -34,6 +34,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const WINDOW: u32 = 128 << 10;
 /// TLS handshakes at the same time, for each thread.
 const HANDSHAKES: usize = 128;
+/// For requests under way when it is told to stop.
+const DRAIN_SECONDS: u64 = 15;
 /// How much later than it was told to the server may end.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -80,7 +82,7 @@ impl Server {
         Ok(Self { handle: handle.map_err(IntakeError::Http)?, thread })
     }
 
-    /// Takes no more connections, and lets requests end until the deadline that was set at the start, or until this one.
+    /// Takes no more connections, and lets requests end, for as long as this and for 15 seconds at most.
     pub(crate) async fn stop(self, deadline: Duration) {
         if timeout(deadline, self.handle.stop(true)).await.is_err() {
             tracing::warn!("requests cut at the end of the shutdown");
@@ -116,14 +118,14 @@ fn build(
             .default_service(web::to(answer::not_found))
     })
     .workers(WORKERS)
-    .max_connections(config.max_connections)
+    .max_connections(config.limits.max_connections)
     .max_connection_rate(HANDSHAKES)
-    .tls_handshake_timeout(config.header_deadline)
-    .client_request_timeout(config.header_deadline)
+    .tls_handshake_timeout(config.limits.header_deadline)
+    .client_request_timeout(config.limits.header_deadline)
     .keep_alive(KEEP_ALIVE)
     .h2_initial_window_size(WINDOW)
     .h2_initial_connection_window_size(WINDOW)
-    .shutdown_timeout(config.body_deadline.as_secs().max(1))
+    .shutdown_timeout(DRAIN_SECONDS)
     .on_connect(move |connection, facts| connect(&connected, connection, facts))
     .disable_signals();
     for listener in http {

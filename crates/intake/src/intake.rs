@@ -73,14 +73,14 @@ impl Intake {
             Some(files) => Certificate::from_files(files)?,
             None => Certificate::self_signed(&config.host, clock.now())?,
         });
-        let (quota, deadline) = (config.reports_a_day, config.store_deadline);
+        let (quota, deadline) = (config.reports_a_day, config.limits.store_deadline);
         let directory = Directory::new(store.clone(), Arc::clone(&clock), runtime, quota, deadline);
         let (desk, writers) = Desk::start(&store, &clock, quota, deadline);
-        let places = || Admission::new(config.max_connections, config.max_connections_per_address);
+        let places = || Admission::new(config.limits.max_connections, config.limits.max_connections_per_address);
         let shared = Arc::new(Shared {
             directory,
             desk,
-            budget: Budget::new(config.max_octets_held),
+            budget: Budget::new(config.limits.max_octets_held),
             smtp_tls: Arc::new(certificate.settings(&[])?),
             smtp_places: places(),
             http_places: places(),

@@ -20,7 +20,7 @@ mod network;
 mod smtp;
 mod tls;
 
-pub use config::{CertificateFiles, IntakeConfig};
+pub use config::{CertificateFiles, IntakeConfig, Limits};
 pub use error::IntakeError;
 pub use intake::{Intake, IntakeHandle};
 pub use network::{Network, NetworkError};

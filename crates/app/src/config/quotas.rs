@@ -12,26 +12,35 @@ pub(crate) struct QuotasSection {
     pub(crate) domains: u64,
     pub(crate) operations: u64,
     pub(crate) api_keys: u64,
+    pub(crate) reports_a_day: u64,
 }
 
 impl Default for QuotasSection {
     fn default() -> Self {
         let Quotas { domains, operations, api_keys } = Quotas::default();
-        Self { domains, operations, api_keys }
+        Self { domains, operations, api_keys, reports_a_day: 20_000 }
     }
 }
 
 impl QuotasSection {
     pub(crate) fn quotas(&self) -> Result<Quotas, ConfigError> {
-        let in_range = |key, value: u64| match value {
-            0..=1_000_000_000 => Ok(value),
-            _ => Err(ConfigError::value(key, "must be 0 to 1000000000")),
-        };
         Ok(Quotas {
             domains: in_range("quotas.domains", self.domains)?,
             operations: in_range("quotas.operations", self.operations)?,
             api_keys: in_range("quotas.api_keys", self.api_keys)?,
         })
+    }
+
+    /// Reports that a tenant may be sent in a day (UTC).
+    pub(crate) fn reports_a_day(&self) -> Result<u64, ConfigError> {
+        in_range("quotas.reports_a_day", self.reports_a_day)
+    }
+}
+
+fn in_range(key: &'static str, value: u64) -> Result<u64, ConfigError> {
+    match value {
+        0..=1_000_000_000 => Ok(value),
+        _ => Err(ConfigError::value(key, "must be 0 to 1000000000")),
     }
 }
 
@@ -48,5 +57,8 @@ mod tests {
         assert!(refused.to_string().starts_with("quotas.operations: "));
         let refused = QuotasSection { api_keys: u64::MAX, ..QuotasSection::default() }.quotas().unwrap_err();
         assert!(refused.to_string().starts_with("quotas.api_keys: "));
+        let refused =
+            QuotasSection { reports_a_day: u64::MAX, ..QuotasSection::default() }.reports_a_day().unwrap_err();
+        assert!(refused.to_string().starts_with("quotas.reports_a_day: "));
     }
 }

@@ -1,14 +1,14 @@
 //! The sections that are small.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
 use chrono::TimeDelta;
 use mtasts_dns::ResolverConfig;
-use mtasts_model::{NameRules, ZoneName};
+use mtasts_model::{HostName, NameRules, ZoneName};
 use mtasts_store::{ReportRetention, Role, StoreConfig};
 use mtasts_worker::ReportTemplate;
 use secrecy::SecretString;
@@ -23,7 +23,7 @@ pub(crate) use super::{
 };
 
 pub(super) const fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
 /// `[database]`
@@ -36,6 +36,7 @@ pub(crate) struct DatabaseConfig {
     pub(crate) worker_url: Option<SecretString>,
     /// For edges and nameservers.
     pub(crate) edge_url: Option<SecretString>,
+    pub(crate) intake_url: Option<SecretString>,
     /// For each role of a process.
     pub(crate) max_connections: u32,
     pub(crate) connect_timeout_seconds: u64,
@@ -49,6 +50,7 @@ impl Default for DatabaseConfig {
             api_url: None,
             worker_url: None,
             edge_url: None,
+            intake_url: None,
             max_connections: 16,
             connect_timeout_seconds: 5,
             statement_timeout_seconds: 10,
@@ -63,7 +65,8 @@ impl DatabaseConfig {
             Role::Api => &self.api_url,
             Role::Worker => &self.worker_url,
             Role::Edge => &self.edge_url,
-            Role::Owner | Role::Intake => &None,
+            Role::Intake => &self.intake_url,
+            Role::Owner => &None,
         };
         StoreConfig {
             url: own.as_ref().unwrap_or(&self.url).clone(),
@@ -217,9 +220,11 @@ impl ResolverSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ReportsConfig {
-    /// The host that takes reports in.
+    /// The host that takes reports; None: nobody does, but for `mtasts all`.
     pub(crate) host: Option<String>,
-    /// Where every domain's TLS reports go besides the tenant's own addresses, with `{label}`.
+    /// Where the world reaches it; empty: its addresses are somebody else's affair.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Where every domain's TLS reports go besides the tenant's own addresses, with `{label}`; empty: to the host by mail.
     pub(crate) rua: Vec<String>,
     /// How long what arrived is kept as it came. It goes by the month.
     pub(crate) keep_raw_days: u32,
@@ -231,18 +236,34 @@ pub(crate) struct ReportsConfig {
 
 impl Default for ReportsConfig {
     fn default() -> Self {
-        Self { host: None, rua: Vec::new(), keep_raw_days: 30, keep_results_days: 90, keep_days: 400 }
+        Self {
+            host: None,
+            addresses: Vec::new(),
+            rua: Vec::new(),
+            keep_raw_days: 30,
+            keep_results_days: 90,
+            keep_days: 400,
+        }
     }
 }
 
 impl ReportsConfig {
+    pub(crate) fn host(&self) -> Result<Option<HostName>, ConfigError> {
+        let parse = |host: &String| HostName::parse(host).map_err(|error| ConfigError::value("reports.host", error));
+        self.host.as_ref().map(parse).transpose()
+    }
+
     pub(crate) fn templates(&self) -> Result<Vec<ReportTemplate>, ConfigError> {
         let parse = |text: &String| {
             text.parse().map_err(|error: mtasts_worker::ReportTemplateError| {
                 ConfigError::value("reports.rua", crate::startup::causes(&error))
             })
         };
-        self.rua.iter().map(parse).collect()
+        match self.host()? {
+            // By mail alone: who sent it can be verified, and a sender that honours every address would send all twice.
+            Some(host) if self.rua.is_empty() => Ok(vec![parse(&format!("mailto:tlsrpt-{{label}}@{host}"))?]),
+            _ => self.rua.iter().map(parse).collect(),
+        }
     }
 
     pub(crate) fn retention(&self) -> Result<ReportRetention, ConfigError> {

@@ -83,10 +83,10 @@ async fn take(request: &HttpRequest, label: &str, payload: web::Payload, shared:
         return Err(over_quota(shared, None));
     }
     let announced = text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > shared.config.max_octets as u64) {
+    if announced.is_some_and(|length| length > shared.config.limits.max_octets as u64) {
         return Err(too_large(shared));
     }
-    let body = match timeout(shared.config.body_deadline, read(payload, shared)).await {
+    let body = match timeout(shared.config.limits.body_deadline, read(payload, shared)).await {
         Ok(body) => body?,
         Err(_) => {
             return Err((Outcome::TooSlow, answer::problem(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")));
@@ -96,7 +96,7 @@ async fn take(request: &HttpRequest, label: &str, payload: web::Payload, shared:
 }
 
 async fn read(mut payload: web::Payload, shared: &Shared) -> Result<Body, Answer> {
-    let mut body = Body::new(&shared.budget, shared.config.max_octets);
+    let mut body = Body::new(&shared.budget, shared.config.limits.max_octets);
     while let Some(chunk) = payload.next().await {
         let Ok(chunk) = chunk else {
             return Err((Outcome::Malformed, answer::problem(StatusCode::BAD_REQUEST, "the body breaks off")));
@@ -185,7 +185,7 @@ fn tls_version(connection: &Connection, headers: &HeaderMap, shared: &Shared) ->
 }
 
 fn too_large(shared: &Shared) -> Answer {
-    let detail = format!("a report may have {} octets", shared.config.max_octets);
+    let detail = format!("a report may have {} octets", shared.config.limits.max_octets);
     (Outcome::TooLarge, answer::problem(StatusCode::PAYLOAD_TOO_LARGE, &detail))
 }
 

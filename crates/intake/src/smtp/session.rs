@@ -59,7 +59,7 @@ struct Mail {
 
 impl Mail {
     fn new(shared: &Shared) -> Self {
-        let max = shared.config.max_octets;
+        let max = shared.config.limits.max_octets;
         Self { body: Body::new(&shared.budget, max), full: None, dropped: 0, max_dropped: max * PATIENCE }
     }
 
@@ -90,7 +90,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(shared: Arc<Shared>, peer: IpAddr) -> Self {
-        let end = Instant::now() + shared.config.session_deadline;
+        let end = Instant::now() + shared.config.limits.session_deadline;
         Self { shared, peer, tls: None, hello: None, envelope: None, errors: 0, end }
     }
 
@@ -101,7 +101,7 @@ impl Session {
         if self.converse(&mut wire).await {
             let acceptor = TlsAcceptor::from(Arc::clone(&self.shared.smtp_tls));
             let handshake = acceptor.accept(wire.into_stream());
-            match timeout(self.shared.config.header_deadline, handshake).await {
+            match timeout(self.shared.config.limits.header_deadline, handshake).await {
                 Ok(Ok(stream)) => {
                     self.tls = Some(version_name(stream.get_ref().1.protocol_version()));
                     // As if nothing had been said before (RFC 3207 §4.2).
@@ -138,7 +138,7 @@ impl Session {
 
     /// One command and its answer.
     async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Result<Next, Broken> {
-        let until = self.end.min(Instant::now() + self.shared.config.command_deadline);
+        let until = self.end.min(Instant::now() + self.shared.config.limits.command_deadline);
         let stop = self.shared.stop.clone();
         let line = tokio::select! {
             biased;
@@ -201,7 +201,7 @@ impl Session {
         let mut lines: Vec<Cow<'static, str>> = vec![
             host.into(),
             "PIPELINING".into(),
-            format!("SIZE {}", self.shared.config.max_octets).into(),
+            format!("SIZE {}", self.shared.config.limits.max_octets).into(),
             "8BITMIME".into(),
             "SMTPUTF8".into(),
             "CHUNKING".into(),
@@ -220,7 +220,7 @@ impl Session {
         if self.envelope.is_some() {
             return sequence("there is a sender already");
         }
-        if size > self.shared.config.max_octets {
+        if size > self.shared.config.limits.max_octets {
             counters::outcome(ReportVia::Smtp, Outcome::TooLarge);
             return self.too_large();
         }
@@ -288,7 +288,7 @@ impl Session {
         }
         wire.say(&Reply::new(354, "go on; end with <CR><LF>.<CR><LF>"));
         let mut mail = Mail::new(&self.shared);
-        let step = self.shared.config.data_deadline;
+        let step = self.shared.config.limits.data_deadline;
         wire.mail(step, self.end, |octets| mail.push(octets)).await?;
         Ok(Some(self.deliver(mail).await))
     }
@@ -305,7 +305,7 @@ impl Session {
             Some(envelope) => Ok(envelope.chunks.take().unwrap_or_else(|| Mail::new(&self.shared))),
             None => Err(0),
         };
-        let patience = self.shared.config.max_octets * PATIENCE;
+        let patience = self.shared.config.limits.max_octets * PATIENCE;
         let push = |octets: &[u8]| match &mut mail {
             Ok(mail) => mail.push(octets),
             Err(dropped) => {
@@ -313,7 +313,7 @@ impl Session {
                 *dropped <= patience
             }
         };
-        wire.octets(octets, self.shared.config.data_deadline, self.end, push).await?;
+        wire.octets(octets, self.shared.config.limits.data_deadline, self.end, push).await?;
         let Ok(mail) = mail else { return Ok(no_recipients()) };
         if last || mail.full.is_some() {
             return Ok(self.deliver(mail).await);
@@ -392,7 +392,7 @@ impl Session {
     }
 
     fn too_large(&self) -> Reply {
-        Reply::new(552, format!("5.3.4 a mail may have {} octets", self.shared.config.max_octets))
+        Reply::new(552, format!("5.3.4 a mail may have {} octets", self.shared.config.limits.max_octets))
     }
 }
 

@@ -12,6 +12,8 @@ use mtasts_store::{Actor, NewDomain, NewTenant, Role, Store, StoreConfig, migrat
 use mtasts_testkit::TestDatabase;
 use secrecy::SecretString;
 
+use crate::gate::Gate;
+
 /// The host that takes reports.
 pub(crate) const HOST: &str = "reports.sts.example";
 
@@ -36,6 +38,8 @@ impl Domain {
 pub(crate) struct House {
     pub(crate) database: TestDatabase,
     pub(crate) clock: ManualClock,
+    /// Between the intake and its database.
+    pub(crate) gate: Gate,
     pub(crate) intake: Option<IntakeHandle>,
     pub(crate) domain: Domain,
     api: Store,
@@ -63,14 +67,15 @@ impl House {
         let clock = ManualClock::default();
         let api = connect(database.url(), Role::Api).await;
         let domain = register(&api, &clock, "example.com").await;
-        let mut house = Self { database, clock, intake: None, domain, api };
+        let gate = Gate::before(&database).await;
+        let mut house = Self { database, clock, gate, intake: None, domain, api };
         house.start(config).await;
         house
     }
 
     /// One more intake in the place of the one that runs, if one does.
     pub(crate) async fn start(&mut self, config: IntakeConfig) {
-        let store = connect(self.database.url(), Role::Intake).await;
+        let store = connect(self.gate.url(&self.database), Role::Intake).await;
         self.intake =
             Some(Intake::start(config, store, Arc::new(self.clock.clone()), Arc::new(SystemEntropy)).unwrap());
     }

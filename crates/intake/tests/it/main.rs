@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may fail as its body may")]
 
 mod client;
+mod faults;
+mod gate;
 mod harness;
+mod limits;
 mod posting;
+mod real_clients;
 mod smtp;
 mod smuggling;

@@ -126,7 +126,7 @@ async fn the_host_that_a_request_names_does_not_matter() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_not_read_whether_it_says_so_or_not() {
     let mut config = config();
-    config.max_octets = 50_000;
+    config.limits.max_octets = 50_000;
     let house = House::with(config).await;
     assert_eq!(status(&house, GZIP, &vec![b'x'; 50_000]).await, 201);
     // What it announces is believed before anything of it has come.
@@ -221,8 +221,8 @@ async fn a_proxy_of_ours_is_believed_and_nobody_else() {
 #[tokio::test]
 async fn a_slow_header_and_a_slow_body_are_given_up() {
     let mut config = config();
-    config.header_deadline = Duration::from_secs(1);
-    config.body_deadline = Duration::from_secs(1);
+    config.limits.header_deadline = Duration::from_secs(1);
+    config.limits.body_deadline = Duration::from_secs(1);
     let house = House::with(config).await;
     let mut slow_header = connect(&house).await;
     slow_header.write_all(b"POST / HTTP/1.1\r\nX-Slow:").await.unwrap();

@@ -240,7 +240,7 @@ async fn lines_that_are_too_long_are_refused_and_endless_ones_end_the_connection
 #[tokio::test]
 async fn a_mail_that_is_too_large_is_read_to_its_end_and_refused() {
     let mut config = config();
-    config.max_octets = 100_000;
+    config.limits.max_octets = 100_000;
     let house = House::with(config).await;
     let mut client = Smtp::with_mail(house.smtp(), &[house.domain.tlsrpt()]).await;
     client.ask("DATA", 354).await;
