@@ -23,6 +23,7 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0012_usage", sql: include_str!("../../../migrations/0012_usage.sql") },
     SqlFile { name: "0013_report_intake", sql: include_str!("../../../migrations/0013_report_intake.sql") },
     SqlFile { name: "0014_reports", sql: include_str!("../../../migrations/0014_reports.sql") },
+    SqlFile { name: "0016_report_views", sql: include_str!("../../../migrations/0016_report_views.sql") },
 ];
 
 /// What a migration did.

@@ -30,7 +30,8 @@ enum Access {
 
 use Access::{AnyKey, Key, Operator};
 use Scope::{
-    AuditRead, CustomersAct, CustomersWrite, DomainsRead, DomainsWrite, KeysWrite, PolicyWrite, WebhooksWrite,
+    AuditRead, CustomersAct, CustomersWrite, DomainsRead, DomainsWrite, KeysWrite, PolicyWrite, ReportsRead,
+    WebhooksWrite,
 };
 
 /// Every operation, by method and path. One that is missing here answers nobody.
@@ -91,6 +92,22 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("PUT", "/v1/tenants/{tenant_id}/quotas", Operator),
     ("GET", "/v1/usage", Key(DomainsRead)),
     ("GET", "/v1/tenants/{tenant_id}/usage", Operator),
+    ("GET", "/v1/reports/summary", Key(ReportsRead)),
+    ("GET", "/v1/domains/{domain_id}/reports/summary", Key(ReportsRead)),
+    ("GET", "/v1/reports/breakdown", Key(ReportsRead)),
+    ("GET", "/v1/domains/{domain_id}/reports/breakdown", Key(ReportsRead)),
+    ("GET", "/v1/reports/failures", Key(ReportsRead)),
+    ("GET", "/v1/domains/{domain_id}/reports/failures", Key(ReportsRead)),
+    ("GET", "/v1/reports/results", Key(ReportsRead)),
+    ("GET", "/v1/domains/{domain_id}/reports/results", Key(ReportsRead)),
+    ("GET", "/v1/reports", Key(ReportsRead)),
+    ("GET", "/v1/domains/{domain_id}/reports", Key(ReportsRead)),
+    ("GET", "/v1/reports/{report_id}", Key(ReportsRead)),
+    ("GET", "/v1/reports/{report_id}/raw", Key(ReportsRead)),
+    ("GET", "/v1/reports/{report_id}/results", Key(ReportsRead)),
+    ("GET", "/v1/report-arrivals", Key(ReportsRead)),
+    ("GET", "/v1/report-arrivals/{arrival_id}", Key(ReportsRead)),
+    ("GET", "/v1/report-arrivals/{arrival_id}/raw", Key(ReportsRead)),
 ];
 
 /// Whether a key with these scopes may call the operation. `path` is the one that the router matched.

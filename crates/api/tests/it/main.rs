@@ -21,6 +21,8 @@ mod lists;
 mod observed;
 mod oidc;
 mod policy;
+mod report_rows;
+mod reports;
 mod scopes;
 mod scripted;
 mod service;
