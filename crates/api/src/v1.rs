@@ -92,6 +92,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(reports::failures::read_domain_reports_failures)
         .service(reports::results::list_results)
         .service(reports::results::list_domain_results)
+        .service(reports::export::export_reports)
+        .service(reports::export::export_domain_reports)
         .service(reports::list::list_reports)
         .service(reports::list::list_domain_reports)
         .service(reports::read::read_report)

@@ -71,7 +71,8 @@ pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{
     AddressPlace, ArrivalState, ArrivalView, Breakdown, CachedVersion, DaySum, DmarcResult, DmarcResultFilter,
     FailureSums, GradeSum, RawAccess, ReportDimension, ReportFilter, ReportOrder, ReportPage, ReportPageQuery,
-    ReportPosition, ReportRange, ReportView, TenantTx, TlsResult, TlsResultFilter, ValueSums, VerdictSums, VersionSeen,
+    ReportPosition, ReportRange, ReportView, SumRow, TenantTx, TlsResult, TlsResultFilter, ValueSums, VerdictSums,
+    VersionSeen,
 };
 pub use usage::{DomainCounts, UsageDay};
 pub use version::{NewVersion, PolicyVersion, SetPolicy, VersionReason};

@@ -31,8 +31,8 @@ pub use report_arrivals::{ArrivalState, ArrivalView, RawAccess};
 pub use report_results::{AddressPlace, DmarcResult, DmarcResultFilter, TlsResult, TlsResultFilter};
 pub use report_rows::{ReportPage, ReportPageQuery, ReportPosition};
 pub use report_sums::{
-    Breakdown, DaySum, FailureSums, GradeSum, ReportDimension, ReportOrder, ReportRange, ValueSums, VerdictSums,
-    VersionSeen,
+    Breakdown, DaySum, FailureSums, GradeSum, ReportDimension, ReportOrder, ReportRange, SumRow, ValueSums,
+    VerdictSums, VersionSeen,
 };
 pub use reports::{ReportFilter, ReportView};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};

@@ -100,6 +100,8 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/v1/domains/{domain_id}/reports/failures", Key(ReportsRead)),
     ("GET", "/v1/reports/results", Key(ReportsRead)),
     ("GET", "/v1/domains/{domain_id}/reports/results", Key(ReportsRead)),
+    ("GET", "/v1/reports/export", Key(ReportsRead)),
+    ("GET", "/v1/domains/{domain_id}/reports/export", Key(ReportsRead)),
     ("GET", "/v1/reports", Key(ReportsRead)),
     ("GET", "/v1/domains/{domain_id}/reports", Key(ReportsRead)),
     ("GET", "/v1/reports/{report_id}", Key(ReportsRead)),

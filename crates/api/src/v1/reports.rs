@@ -1,6 +1,8 @@
 //! What senders report on a tenant's domains, and what it adds up to.
 
 pub(crate) mod breakdown;
+mod cells;
+pub(crate) mod export;
 pub(crate) mod failures;
 pub(crate) mod figures;
 pub(crate) mod list;

@@ -21,6 +21,7 @@ mod lists;
 mod observed;
 mod oidc;
 mod policy;
+mod report_exports;
 mod report_rows;
 mod reports;
 mod scopes;

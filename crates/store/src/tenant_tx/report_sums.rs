@@ -117,6 +117,17 @@ pub struct DaySum {
     pub sum: GradeSum,
 }
 
+/// A row of the sums.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SumRow {
+    /// The day (UTC).
+    pub day: NaiveDate,
+    /// The value; empty in the dimension `total`.
+    pub value: String,
+    /// What it adds up to.
+    pub sum: GradeSum,
+}
+
 /// By what the values of a dimension are put in order; the largest come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReportOrder {
@@ -206,6 +217,13 @@ struct DayRow {
 }
 
 #[derive(FromQueryResult)]
+struct DayValueRow {
+    value: String,
+    #[sea_orm(nested)]
+    of_day: DayRow,
+}
+
+#[derive(FromQueryResult)]
 struct ValueRow {
     value: String,
     grade: String,
@@ -284,6 +302,31 @@ impl TenantTx {
         let rows: Vec<DayRow> = sql::all(&self.tx, &read, range.values(self.tenant, ReportDimension::Total)).await?;
         let read =
             |row: DayRow| Ok(DaySum { day: row.day, sum: self.grade_sum(&row.grade, row.reports, row.good, row.bad)? });
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Rows of one dimension in order of day, value and grade, at most 1,000 behind `after`.
+    pub async fn report_sum_rows(
+        &self,
+        range: &ReportRange,
+        dimension: ReportDimension,
+        after: Option<(NaiveDate, &str, ReportGrade)>,
+    ) -> Result<Vec<SumRow>, StoreError> {
+        let mut values = range.values(self.tenant, dimension);
+        let mut behind = "";
+        if let Some((day, value, grade)) = after {
+            behind = " AND (day, value, grade) > ($8, $9, $10)";
+            values.extend([day.into(), value.into(), grade.as_str().into()]);
+        }
+        let read = format!(
+            "SELECT day, value, grade, reports, good, bad FROM report_days WHERE {WHICH}{behind}
+            ORDER BY day, value, grade LIMIT 1000"
+        );
+        let rows: Vec<DayValueRow> = sql::all(&self.tx, &read, values).await?;
+        let read = |DayValueRow { value, of_day: row }| {
+            let sum = self.grade_sum(&row.grade, row.reports, row.good, row.bad)?;
+            Ok(SumRow { day: row.day, value, sum })
+        };
         rows.into_iter().map(read).collect()
     }
 

@@ -7,11 +7,8 @@ use futures_util::stream;
 use mtasts_model::{ArrivalId, ReportId, TenantId};
 use mtasts_store::{RawAccess, Store};
 use utoipa::{
-    IntoResponses, PartialSchema, ToSchema,
-    openapi::{
-        RefOr, Response, Schema,
-        schema::{ObjectBuilder, Type},
-    },
+    IntoResponses, ToSchema,
+    openapi::{RefOr, Response},
 };
 
 use super::read::not_found;
@@ -24,17 +21,11 @@ use crate::{
 /// Octets that are held in memory at once.
 const PIECE: u32 = 512 * 1024;
 
-/// Octets as they came.
-pub(crate) struct Octets;
-
-impl PartialSchema for Octets {
-    fn schema() -> RefOr<Schema> {
-        let octets = ObjectBuilder::new().schema_type(Type::String);
-        RefOr::T(Schema::Object(octets.content_media_type("application/octet-stream").build()))
-    }
-}
-
-impl ToSchema for Octets {}
+/// Octets as they came, for the OpenAPI document.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "for the OpenAPI document")]
+pub(crate) struct Octets(Vec<u8>);
 
 struct Errors;
 

@@ -7,6 +7,11 @@ pub(crate) fn grade(grade: ReportGrade, reason: &str) -> &'static str {
     match reason {
         "dkim-pass" => "A valid DKIM signature of the reporting organisation.",
         "no-signature" => "The mail has no DKIM signature.",
+        "signature-malformed" => "The mail's DKIM signature cannot be read.",
+        "signature-weak" => "The signature is of a kind, or of a key length, that proves nothing any more.",
+        "from-not-signed" => "The signature does not cover the address in From.",
+        "key-revoked" => "The signer has taken the key back.",
+        "key-in-testing" => "The signer is trying out DKIM (`t=y`), which is as good as no signature.",
         "signature-invalid" => "The mail was changed after it was signed, or the signature was never valid.",
         "not-aligned" => "The signature is valid, but of another domain than the organisation that the report names.",
         "body-length-limit" => {
@@ -28,9 +33,12 @@ pub(crate) fn grade(grade: ReportGrade, reason: &str) -> &'static str {
 /// Why a failure at the policy host was the service's, or not.
 pub(crate) fn verdict(verdict: EdgeVerdict, reason: &str) -> &'static str {
     match reason {
-        "nothing-served-then" => "We did not serve a policy of this domain all of that time.",
+        "nothing-served-then" => "We served no policy of this domain at that time.",
+        "served-part-of-the-time" => "We served a policy of this domain for a part of that time only.",
         "certificate-expired-then" => "The policy host's certificate was not valid all of that time.",
-        "not-delegated-then" => "The CNAMEs did not lead to us all of that time: senders met another host.",
+        "not-delegated-then" => {
+            "The CNAMEs did not lead to us at that time, or for a part of it: senders met another host."
+        }
         "served-all-the-time" => {
             "We had policy and certificate all of that time: the sender did not get through to us, or met another host."
         }
