@@ -12,12 +12,13 @@ pub(crate) struct QuotasSection {
     pub(crate) domains: u64,
     pub(crate) operations: u64,
     pub(crate) api_keys: u64,
+    pub(crate) reports_a_day: u64,
 }
 
 impl Default for QuotasSection {
     fn default() -> Self {
-        let Quotas { domains, operations, api_keys } = Quotas::default();
-        Self { domains, operations, api_keys }
+        let Quotas { domains, operations, api_keys, reports_a_day } = Quotas::default();
+        Self { domains, operations, api_keys, reports_a_day }
     }
 }
 
@@ -31,6 +32,7 @@ impl QuotasSection {
             domains: in_range("quotas.domains", self.domains)?,
             operations: in_range("quotas.operations", self.operations)?,
             api_keys: in_range("quotas.api_keys", self.api_keys)?,
+            reports_a_day: in_range("quotas.reports_a_day", self.reports_a_day)?,
         })
     }
 }
@@ -48,5 +50,7 @@ mod tests {
         assert!(refused.to_string().starts_with("quotas.operations: "));
         let refused = QuotasSection { api_keys: u64::MAX, ..QuotasSection::default() }.quotas().unwrap_err();
         assert!(refused.to_string().starts_with("quotas.api_keys: "));
+        let refused = QuotasSection { reports_a_day: u64::MAX, ..QuotasSection::default() }.quotas().unwrap_err();
+        assert!(refused.to_string().starts_with("quotas.reports_a_day: "));
     }
 }
