@@ -48,6 +48,10 @@ pub struct ApiConfig {
     pub limits: Option<LimitSettings>,
     /// What a tenant may have to which the operator granted nothing else.
     pub quotas: Quotas,
+    /// The host that takes reports in; None: there is none.
+    pub report_host: Option<String>,
+    /// Where every domain's TLS reports go besides the tenant's own addresses, with `{label}`.
+    pub report_uris: Vec<String>,
     /// Threads that handle requests.
     pub workers: usize,
     /// Connections at a time, per worker.
@@ -79,6 +83,8 @@ impl ApiConfig {
             customer_dns_calls_per_tenant: 4,
             limits: Some(LimitSettings::default()),
             quotas: Quotas::default(),
+            report_host: None,
+            report_uris: Vec::new(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
         }

@@ -433,3 +433,29 @@ async fn reports_need_their_own_scope() {
     let call = service.call("GET", &format!("{path}/reports/summary")).token(narrow["key"].as_str().unwrap());
     call.send().await.is_problem(403, "scope-missing");
 }
+
+#[tokio::test]
+async fn a_domain_shows_where_its_reports_come_in() {
+    let service = Service::start_with(
+        |config| {
+            config.report_host = Some("reports.example.net".to_owned());
+            config.report_uris = vec!["mailto:tlsrpt-{label}@reports.example.net".to_owned()];
+        },
+        |url| url,
+    )
+    .await;
+    let tenant = service.tenant("one").await;
+    let body = json!({"name": "a.test", "tls_rpt": {"rua": ["mailto:own@a.test"]}});
+    let (path, _) = tenant.domain(body).await;
+    let shown = tenant.get(&path).await.body;
+    let label = shown["delegation"]["records"][0]["target"].as_str().unwrap().split('.').next().unwrap();
+    let expected = json!([format!("mailto:tlsrpt-{label}@reports.example.net"), "mailto:own@a.test"]);
+    assert_eq!(shown["reports"]["tls_rpt"], expected);
+    assert_eq!(shown["reports"]["dmarc_address"], format!("dmarc-{label}@reports.example.net"));
+    let hint = shown["reports"]["dmarc_record_hint"].as_str().unwrap();
+    assert!(hint.contains("_dmarc.a.test") && hint.contains(&format!("rua=mailto:dmarc-{label}@")), "{hint}");
+    let without = Service::start().await;
+    let tenant = without.tenant("one").await;
+    let (path, _) = tenant.domain(json!({"name": "a.test"})).await;
+    assert_eq!(tenant.get(&path).await.body["reports"], Value::Null);
+}

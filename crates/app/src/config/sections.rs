@@ -216,6 +216,8 @@ impl ResolverSection {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ReportsConfig {
+    /// The host that takes reports in.
+    pub(crate) host: Option<String>,
     /// Where every domain's TLS reports go besides the tenant's own addresses, with `{label}`.
     pub(crate) rua: Vec<String>,
 }
