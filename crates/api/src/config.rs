@@ -50,6 +50,10 @@ pub struct ApiConfig {
     pub quotas: Quotas,
     /// How much proof for `enforce` is recommended; of it, too many failures in verified reports refuse it.
     pub enforce: Demands,
+    /// The host that takes reports in; None: there is none.
+    pub report_host: Option<String>,
+    /// Where every domain's TLS reports go besides the tenant's own addresses, with `{label}`.
+    pub report_uris: Vec<String>,
     /// Threads that handle requests.
     pub workers: usize,
     /// Connections at a time, per worker.
@@ -82,6 +86,8 @@ impl ApiConfig {
             limits: Some(LimitSettings::default()),
             quotas: Quotas::default(),
             enforce: Demands::default(),
+            report_host: None,
+            report_uris: Vec::new(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
         }

@@ -39,6 +39,7 @@ use crate::{auth::access, problem::ProblemSchema, v1};
         (name = "webhooks", description = "Where you are told of events (Standard Webhooks)."),
         (name = "alerts", description = "What you are told of reports by itself."),
         (name = "operations", description = "Bulk operations: how far they have come, and what became of each line."),
+        (name = "reports", description = "What senders report on your domains: TLS (RFC 8460) and DMARC aggregate."),
         (name = "usage", description = "What a tenant has and uses, day by day."),
         (name = "audit-events", description = "Who did what: append-only, each line chained to the one before."),
     ),

@@ -15,6 +15,8 @@ pub(crate) mod policy;
 pub(crate) mod quotas;
 pub(crate) mod readiness;
 pub(crate) mod report_settings;
+pub(crate) mod report_arrivals;
+pub(crate) mod reports;
 pub(crate) mod tenants;
 pub(crate) mod usage;
 pub(crate) mod webhooks;
@@ -85,6 +87,25 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(report_settings::read::read_report_settings)
         .service(report_settings::replace::replace_report_settings)
         .service(usage::own::read_usage)
-        .service(usage::tenant::read_tenant_usage);
+        .service(usage::tenant::read_tenant_usage)
+        // Before those whose last segment is an id.
+        .service(reports::summary::read_reports_summary)
+        .service(reports::summary::read_domain_reports_summary)
+        .service(reports::breakdown::read_reports_breakdown)
+        .service(reports::breakdown::read_domain_reports_breakdown)
+        .service(reports::failures::read_reports_failures)
+        .service(reports::failures::read_domain_reports_failures)
+        .service(reports::results::list_results)
+        .service(reports::results::list_domain_results)
+        .service(reports::export::export_reports)
+        .service(reports::export::export_domain_reports)
+        .service(reports::list::list_reports)
+        .service(reports::list::list_domain_reports)
+        .service(reports::read::read_report)
+        .service(reports::raw::read_report_raw)
+        .service(reports::report_results::list_report_results)
+        .service(report_arrivals::list::list_report_arrivals)
+        .service(report_arrivals::read::read_report_arrival)
+        .service(report_arrivals::raw::read_report_arrival_raw);
     config.service(v1.wrap(from_fn(authenticate)));
 }

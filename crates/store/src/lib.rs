@@ -85,7 +85,12 @@ pub use report::{
 };
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
-pub use tenant_tx::{CachedVersion, TenantTx};
+pub use tenant_tx::{
+    AddressPlace, ArrivalState, ArrivalView, Breakdown, CachedVersion, DaySum, DmarcResult, DmarcResultFilter,
+    FailureSums, GradeSum, RawAccess, ReportDimension, ReportFilter, ReportOrder, ReportPage, ReportPageQuery,
+    ReportPosition, ReportRange, ReportView, SumRow, TenantTx, TlsResult, TlsResultFilter, ValueSums, VerdictSums,
+    VersionSeen,
+};
 pub use usage::{DomainCounts, UsageDay};
 pub use version::{NewVersion, PolicyVersion, SetPolicy, VersionReason};
 pub use webhook::{Delivery, DeliveryFilter, DeliveryState, NewWebhook, WEBHOOKS_PER_TENANT, Webhook, WebhookChange};

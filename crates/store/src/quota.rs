@@ -15,11 +15,13 @@ pub struct Quotas {
     pub operations: u64,
     /// API keys that work.
     pub api_keys: u64,
+    /// Mails and POSTs with reports that are taken on a day (UTC).
+    pub reports_a_day: u64,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { domains: 1_000_000, operations: 20, api_keys: 1_000 }
+        Self { domains: 1_000_000, operations: 20, api_keys: 1_000, reports_a_day: 20_000 }
     }
 }
 
@@ -32,6 +34,10 @@ pub struct GrantedQuotas {
     pub operations: Option<u64>,
     /// API keys that work.
     pub api_keys: Option<u64>,
+    /// Mails and POSTs with reports that are taken on a day (UTC).
+    pub reports_a_day: Option<u64>,
+    /// For how many days reports, and what they add up to, are kept at most.
+    pub report_retention_days: Option<u32>,
 }
 
 impl GrantedQuotas {
@@ -41,11 +47,18 @@ impl GrantedQuotas {
             domains: self.domains.unwrap_or(defaults.domains),
             operations: self.operations.unwrap_or(defaults.operations),
             api_keys: self.api_keys.unwrap_or(defaults.api_keys),
+            reports_a_day: self.reports_a_day.unwrap_or(defaults.reports_a_day),
         }
     }
 
     fn to_json(self) -> Json {
-        json!({ "domains": self.domains, "operations": self.operations, "api_keys": self.api_keys })
+        json!({
+            "domains": self.domains,
+            "operations": self.operations,
+            "api_keys": self.api_keys,
+            "reports_a_day": self.reports_a_day,
+            "report_retention_days": self.report_retention_days,
+        })
     }
 }
 
@@ -58,6 +71,8 @@ pub struct QuotaUse {
     pub operations: u64,
     /// API keys that work.
     pub api_keys: u64,
+    /// Mails and POSTs with reports that were taken on this day (UTC).
+    pub reports_today: u64,
 }
 
 #[derive(Debug, FromQueryResult)]
@@ -65,10 +80,13 @@ struct Granted {
     domains: Option<i64>,
     operations: Option<i64>,
     api_keys: Option<i64>,
+    reports_a_day: Option<i64>,
+    report_retention_days: Option<i32>,
 }
 
 pub(crate) async fn granted(db: &impl ConnectionTrait, tenant: TenantId) -> Result<GrantedQuotas, StoreError> {
-    let find = "SELECT domains, operations, api_keys FROM tenant_quotas WHERE tenant_id = $1";
+    let find = "SELECT domains, operations, api_keys, reports_a_day, report_retention_days FROM tenant_quotas
+        WHERE tenant_id = $1";
     let row = sql::one::<Granted>(db, find, vec![tenant.as_uuid().into()]).await?;
     // The table holds nothing below zero.
     let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
@@ -76,6 +94,8 @@ pub(crate) async fn granted(db: &impl ConnectionTrait, tenant: TenantId) -> Resu
         domains: number(row.domains),
         operations: number(row.operations),
         api_keys: number(row.api_keys),
+        reports_a_day: number(row.reports_a_day),
+        report_retention_days: row.report_retention_days.and_then(|days| u32::try_from(days).ok()),
     }))
 }
 
@@ -96,10 +116,12 @@ impl Store {
         if before == quotas {
             return Ok(());
         }
-        let set = "INSERT INTO tenant_quotas (tenant_id, domains, operations, api_keys, changed_at)
-            VALUES ($1, $2, $3, $4, $5)
+        let set = "INSERT INTO tenant_quotas (tenant_id, domains, operations, api_keys, changed_at, reports_a_day,
+                report_retention_days)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
             ON CONFLICT (tenant_id) DO UPDATE SET domains = excluded.domains, operations = excluded.operations,
-                api_keys = excluded.api_keys, changed_at = excluded.changed_at";
+                api_keys = excluded.api_keys, changed_at = excluded.changed_at, reports_a_day = excluded.reports_a_day,
+                report_retention_days = excluded.report_retention_days";
         let column = |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
         let values = vec![
             tenant.as_uuid().into(),
@@ -107,6 +129,8 @@ impl Store {
             column(quotas.operations).into(),
             column(quotas.api_keys).into(),
             now.into(),
+            column(quotas.reports_a_day).into(),
+            quotas.report_retention_days.map(|days| i32::try_from(days).unwrap_or(i32::MAX)).into(),
         ];
         sql::execute(&tx, set, values).await?;
         let entry = audit::Entry {

@@ -12,6 +12,11 @@ mod policies;
 mod quotas;
 mod rehearsal;
 mod report_settings;
+mod report_arrivals;
+mod report_results;
+mod report_rows;
+mod report_sums;
+mod reports;
 mod usage;
 mod webhooks;
 mod withdrawal;
@@ -23,6 +28,14 @@ pub(crate) use idempotency::IDEMPOTENCY_KEPT;
 use mtasts_model::{AuditEventId, DomainId, TenantId, Timestamp};
 pub use operation_chunks::OperationChunk;
 pub use rehearsal::CachedVersion;
+pub use report_arrivals::{ArrivalState, ArrivalView, RawAccess};
+pub use report_results::{AddressPlace, DmarcResult, DmarcResultFilter, TlsResult, TlsResultFilter};
+pub use report_rows::{ReportPage, ReportPageQuery, ReportPosition};
+pub use report_sums::{
+    Breakdown, DaySum, FailureSums, GradeSum, ReportDimension, ReportOrder, ReportRange, SumRow, ValueSums,
+    VerdictSums, VersionSeen,
+};
+pub use reports::{ReportFilter, ReportView};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value as Json;
 use uuid::Uuid;

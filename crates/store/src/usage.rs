@@ -41,6 +41,8 @@ pub struct UsageDay {
     pub served_domains: u64,
     /// How often a policy was fetched.
     pub policy_fetches: u64,
+    /// Mails and POSTs with reports that were taken.
+    pub reports: u64,
 }
 
 #[derive(Debug, FromQueryResult)]

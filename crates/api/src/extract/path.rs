@@ -7,7 +7,8 @@ use std::{
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use mtasts_model::{
-    ApiKeyId, DeliveryId, DnsCredentialId, DomainId, OperationId, PolicyVersionId, TenantId, WebhookId, ids::IdError,
+    ApiKeyId, ArrivalId, DeliveryId, DnsCredentialId, DomainId, OperationId, PolicyVersionId, ReportId, TenantId,
+    WebhookId, ids::IdError,
 };
 
 use crate::{observe::Subject, problem::Problem};
@@ -62,6 +63,14 @@ impl InPath for OperationId {
 
 impl InPath for PolicyVersionId {
     const PARAMETER: &'static str = "version_id";
+}
+
+impl InPath for ReportId {
+    const PARAMETER: &'static str = "report_id";
+}
+
+impl InPath for ArrivalId {
+    const PARAMETER: &'static str = "arrival_id";
 }
 
 impl<T: InPath> FromRequest for PathId<T> {

@@ -53,6 +53,8 @@ pub enum ProblemKind {
     WebhookDisabled,
     /// The tenant has as many of something as it may.
     QuotaExceeded,
+    /// The octets are shown to nobody, or not yet.
+    RawWithheld,
     /// `If-Match` does not match.
     PreconditionFailed,
     /// `If-Match` is absent where it is needed.
@@ -97,7 +99,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -123,6 +125,7 @@ impl ProblemKind {
         Self::WebhookQuota,
         Self::WebhookDisabled,
         Self::QuotaExceeded,
+        Self::RawWithheld,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -171,6 +174,7 @@ impl ProblemKind {
             Self::WebhookQuota => "webhook-quota",
             Self::WebhookDisabled => "webhook-disabled",
             Self::QuotaExceeded => "quota-exceeded",
+            Self::RawWithheld => "raw-withheld",
             Self::PreconditionFailed => "precondition-failed",
             Self::PreconditionRequired => "precondition-required",
             Self::BodyTooLarge => "body-too-large",
@@ -215,6 +219,7 @@ impl ProblemKind {
             | Self::WebhookQuota
             | Self::WebhookDisabled
             | Self::QuotaExceeded
+            | Self::RawWithheld
             | Self::IdempotencyInFlight => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
@@ -266,6 +271,7 @@ impl ProblemKind {
             Self::WebhookQuota => "No further webhook is possible",
             Self::WebhookDisabled => "The webhook is switched off",
             Self::QuotaExceeded => "The quota is used up",
+            Self::RawWithheld => "These octets are not shown",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "This media type is not read here",
             Self::InvalidFields => "A field is not valid",
@@ -389,6 +395,11 @@ impl ProblemKind {
                  how many there are. Remove what is no longer needed, or ask the operator of this service for more. Of \
                  `operations` those count that have not ended: wait until one is done, or cancel one. Nothing was \
                  changed."
+            }
+            Self::RawWithheld => {
+                "A mail or a POST with reports can speak of domains of several tenants. Each is shown what is said of its \
+                 own, and the octets are shown to nobody; nor are those of what was not read yet, or repeats what came \
+                 before. `GET /v1/reports/{report_id}` has what is said of your domain."
             }
             Self::PreconditionFailed => {
                 "`If-Match` names another state than the current one, whose tag is in `current` and in the header `ETag`: \

@@ -20,6 +20,11 @@ pub(crate) struct QuotasBody {
     operations: QuotaBody,
     /// API keys that work.
     api_keys: QuotaBody,
+    /// Mails and POSTs with reports that are taken on a day (UTC); `used` is that of this day.
+    reports_a_day: QuotaBody,
+    /// For how many days reports, and what they add up to, are kept at most; null: as long as this service keeps them.
+    #[schema(required, example = 365)]
+    report_retention_days: Option<u32>,
 }
 
 /// One quota.
@@ -51,6 +56,12 @@ impl QuotasBody {
                 granted: granted.operations.is_some(),
             },
             api_keys: QuotaBody { limit: limits.api_keys, used: used.api_keys, granted: granted.api_keys.is_some() },
+            reports_a_day: QuotaBody {
+                limit: limits.reports_a_day,
+                used: used.reports_today,
+                granted: granted.reports_a_day.is_some(),
+            },
+            report_retention_days: granted.report_retention_days,
         }
     }
 }

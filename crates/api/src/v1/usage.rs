@@ -85,6 +85,9 @@ struct UsageDayBody {
     /// How often a policy was fetched on the day.
     #[schema(example = 56_789)]
     policy_fetches: u64,
+    /// Mails and POSTs with reports that were taken on the day.
+    #[schema(example = 345)]
+    reports: u64,
 }
 
 /// Domains by the mode of their policy.
@@ -116,6 +119,7 @@ impl From<UsageDay> for UsageDayBody {
             counted_at: day.counts.map(|counts| counts.at),
             served_domains: day.served_domains,
             policy_fetches: day.policy_fetches,
+            reports: day.reports,
         }
     }
 }

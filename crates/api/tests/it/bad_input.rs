@@ -15,6 +15,8 @@ pub(crate) fn reach(operation: &crate::spec::Operation, tenant: &Tenant<'_>, dom
         "webhook_id" => "whk_00000000000070008000000000000000".to_owned(),
         "delivery_id" => "dlv_00000000000070008000000000000000".to_owned(),
         "operation_id" => "op_00000000000070008000000000000000".to_owned(),
+        "report_id" => "rpt_00000000000070008000000000000000".to_owned(),
+        "arrival_id" => "arr_00000000000070008000000000000000".to_owned(),
         other => panic!("a new path parameter: {other}"),
     });
     let token = if operation.scheme() == "operator_token" { OPERATOR_TOKEN.to_owned() } else { tenant.key.clone() };

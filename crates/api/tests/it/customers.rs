@@ -5,6 +5,7 @@ use mtasts_store::Quota;
 use serde_json::{Value, json};
 
 use crate::{
+    report_rows::{Report, Reports},
     scripted::Reply,
     service::{Answer, Call, OPERATOR_TOKEN, SCOPES, Service, Tenant},
     spec::Operation,
@@ -38,6 +39,8 @@ struct Peopled<'a> {
     webhook: String,
     delivery: String,
     operation: String,
+    report: String,
+    arrival: String,
 }
 
 impl<'a> Peopled<'a> {
@@ -56,7 +59,10 @@ impl<'a> Peopled<'a> {
         let delivery = text(&tenant.call("POST", &format!("/v1/webhooks/{webhook}/test")).send().await);
         let body = json!({"operations": [{"op": "create", "name": format!("batched.{name}")}]});
         let operation = text(&tenant.send("POST", "/v1/domains:batch", body).await);
-        Self { tenant, domain, version, credential, customer, key, webhook, delivery, operation }
+        let reports = Reports::on(&tenant, &domain).await;
+        let arrival = reports.arrival("read", Some(b"raw"), 1).await;
+        let report = reports.report_in(&arrival, Report::default()).await;
+        Self { tenant, domain, version, credential, customer, key, webhook, delivery, operation, report, arrival }
     }
 
     fn path(&self, operation: &Operation) -> String {
@@ -69,6 +75,8 @@ impl<'a> Peopled<'a> {
             "webhook_id" => self.webhook.clone(),
             "delivery_id" => self.delivery.clone(),
             "operation_id" => self.operation.clone(),
+            "report_id" => self.report.clone(),
+            "arrival_id" => self.arrival.clone(),
             other => panic!("a new path parameter: {other}; say here what one of a tenant's own is"),
         })
     }

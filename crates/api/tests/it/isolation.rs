@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::{
+    report_rows::{Report, Reports},
     scripted::Reply,
     service::{OPERATOR_TOKEN, Service},
 };
@@ -28,6 +29,9 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
     let delivery = test.body["id"].as_str().unwrap().to_owned();
     let body = json!({"operations": [{"op": "create", "name": "batched.test"}]});
     let operation = owner.send("POST", "/v1/domains:batch", body).await.body["id"].as_str().unwrap().to_owned();
+    let reports = Reports::on(&owner, &domain).await;
+    let arrival = reports.arrival("read", Some(b"raw"), 1).await;
+    let report = reports.report_in(&arrival, Report::default()).await;
     let before = owner.get(&path).await.body;
     let foreign = |name: &str| match name {
         "domain_id" => domain.clone(),
@@ -38,6 +42,8 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "webhook_id" => webhook.clone(),
         "delivery_id" => delivery.clone(),
         "operation_id" => operation.clone(),
+        "report_id" => report.clone(),
+        "arrival_id" => arrival.clone(),
         other => panic!("a new path parameter: {other}; say here what a foreign one looks like"),
     };
     let never = |name: &str| match name {
@@ -49,6 +55,8 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "webhook_id" => format!("whk_{NOBODY}"),
         "delivery_id" => format!("dlv_{NOBODY}"),
         "operation_id" => format!("op_{NOBODY}"),
+        "report_id" => format!("rpt_{NOBODY}"),
+        "arrival_id" => format!("arr_{NOBODY}"),
         other => panic!("a new path parameter: {other}"),
     };
     let mut covered = 0;
@@ -109,6 +117,8 @@ async fn every_operation_asks_for_a_credential_of_its_kind() {
             "webhook_id" => format!("whk_{NOBODY}"),
             "delivery_id" => format!("dlv_{NOBODY}"),
             "operation_id" => format!("op_{NOBODY}"),
+            "report_id" => format!("rpt_{NOBODY}"),
+            "arrival_id" => format!("arr_{NOBODY}"),
             other => panic!("a new path parameter: {other}"),
         });
         let call = || {

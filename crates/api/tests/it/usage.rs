@@ -11,7 +11,11 @@ use serde_json::{Value, json};
 use crate::service::{OPERATOR_TOKEN, Service, Tenant};
 
 async fn limited(domains: u64) -> Service {
-    Service::start_with(|config| config.quotas = Quotas { domains, operations: 20, api_keys: 3 }, |url| url).await
+    Service::start_with(
+        |config| config.quotas = Quotas { domains, operations: 20, api_keys: 3, reports_a_day: 100 },
+        |url| url,
+    )
+    .await
 }
 
 async fn put_quotas(tenant: &Tenant<'_>, body: Value) -> crate::service::Answer {
@@ -49,7 +53,10 @@ async fn a_tenant_has_as_many_domains_as_its_quota_and_the_operator_grants_more(
 
     let log = tenant.get("/v1/audit-events?action=tenant.quotas").await.body;
     assert_eq!(log["data"].as_array().unwrap().len(), 3);
-    assert_eq!(log["data"][2]["after"], json!({"domains": 3, "operations": null, "api_keys": null}));
+    assert_eq!(
+        log["data"][2]["after"],
+        json!({"domains": 3, "operations": null, "api_keys": null, "reports_a_day": null, "report_retention_days": null})
+    );
     let wrong = put_quotas(&tenant, json!({"domains": 1_000_000_001_u64, "operations": -1})).await;
     wrong.is_problem(422, "invalid-fields");
     let wrong = put_quotas(&tenant, json!({"domains": 1_000_000_001_u64, "operations": 1_000_000_001_u64})).await;
@@ -141,7 +148,7 @@ async fn usage_tells_day_by_day_what_a_tenant_had_and_what_was_fetched() {
         json!({
             "day": "2026-01-01", "domains": 2, "counted_at": "2026-01-01T00:00:00Z",
             "domains_by_mode": {"none": 0, "testing": 1, "enforce": 0, "no_policy": 1},
-            "served_domains": 1, "policy_fetches": 42,
+            "served_domains": 1, "policy_fetches": 42, "reports": 0,
         })
     );
     assert_eq!(
@@ -157,6 +164,33 @@ async fn usage_tells_day_by_day_what_a_tenant_had_and_what_was_fetched() {
     assert_eq!(tenant.get("/v1/usage?from=2026-01-03&to=2026-01-01").await.body["data"], json!([]));
     for query in ["from=2020-01-01", "from=x", "to=2026-02-30", "day=2026-01-01"] {
         tenant.get(&format!("/v1/usage?{query}")).await.is_problem(400, "invalid-parameters");
+    }
+}
+
+#[tokio::test]
+async fn quotas_and_usage_tell_of_the_reports_that_were_taken() {
+    let service = limited(10).await;
+    let tenant = service.tenant("one").await;
+    let uuid = &tenant.id[4..];
+    let days = format!(
+        "INSERT INTO usage_days (tenant_id, day, reports) VALUES ('{uuid}', '2025-12-30', 7), ('{uuid}', '2026-01-01', 42)"
+    );
+    service.database.psql(&days).await;
+    let usage = tenant.get("/v1/usage").await.body;
+    let reports: Vec<_> = usage["data"].as_array().unwrap().iter().map(|day| day["reports"].clone()).collect();
+    assert_eq!(reports, [7, 0, 42]);
+    assert_eq!(usage["quotas"]["reports_a_day"], json!({"limit": 100, "used": 42, "granted": false}));
+    assert_eq!(usage["quotas"]["report_retention_days"], Value::Null);
+    let granted = put_quotas(&tenant, json!({"reports_a_day": 50_000, "report_retention_days": 90})).await.body;
+    assert_eq!(granted["reports_a_day"], json!({"limit": 50_000, "used": 42, "granted": true}));
+    assert_eq!(granted["report_retention_days"], 90);
+    assert_eq!(
+        put_quotas(&tenant, json!({"report_retention_days": 3_650})).await.body["reports_a_day"]["granted"],
+        false
+    );
+    for days in [0, 3_651] {
+        let wrong = put_quotas(&tenant, json!({"report_retention_days": days})).await;
+        assert_eq!(wrong.faults(), [("/report_retention_days".to_owned(), "out-of-range".to_owned())]);
     }
 }
 

@@ -80,7 +80,7 @@ impl IntakeSection {
             }
         };
         made.limits = self.limits()?;
-        made.reports_a_day = config.quotas.reports_a_day()?;
+        made.reports_a_day = config.quotas.quotas()?.reports_a_day;
         made.trusted_proxies = self.proxies()?;
         made.postmaster = self.postmaster()?;
         Ok(Some(made))

@@ -17,8 +17,8 @@ pub(crate) struct QuotasSection {
 
 impl Default for QuotasSection {
     fn default() -> Self {
-        let Quotas { domains, operations, api_keys } = Quotas::default();
-        Self { domains, operations, api_keys, reports_a_day: 20_000 }
+        let Quotas { domains, operations, api_keys, reports_a_day } = Quotas::default();
+        Self { domains, operations, api_keys, reports_a_day }
     }
 }
 
@@ -28,12 +28,8 @@ impl QuotasSection {
             domains: in_range("quotas.domains", self.domains)?,
             operations: in_range("quotas.operations", self.operations)?,
             api_keys: in_range("quotas.api_keys", self.api_keys)?,
+            reports_a_day: in_range("quotas.reports_a_day", self.reports_a_day)?,
         })
-    }
-
-    /// Reports that a tenant may be sent in a day (UTC).
-    pub(crate) fn reports_a_day(&self) -> Result<u64, ConfigError> {
-        in_range("quotas.reports_a_day", self.reports_a_day)
     }
 }
 
@@ -57,8 +53,7 @@ mod tests {
         assert!(refused.to_string().starts_with("quotas.operations: "));
         let refused = QuotasSection { api_keys: u64::MAX, ..QuotasSection::default() }.quotas().unwrap_err();
         assert!(refused.to_string().starts_with("quotas.api_keys: "));
-        let refused =
-            QuotasSection { reports_a_day: u64::MAX, ..QuotasSection::default() }.reports_a_day().unwrap_err();
+        let refused = QuotasSection { reports_a_day: u64::MAX, ..QuotasSection::default() }.quotas().unwrap_err();
         assert!(refused.to_string().starts_with("quotas.reports_a_day: "));
     }
 }

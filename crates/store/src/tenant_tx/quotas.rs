@@ -30,12 +30,18 @@ impl TenantTx {
         let count = format!(
             "SELECT
             COALESCE((SELECT domains FROM domain_counts WHERE tenant_id = $1), 0) AS domains,
-            ({OPERATIONS}) AS operations, ({API_KEYS}) AS api_keys"
+            ({OPERATIONS}) AS operations, ({API_KEYS}) AS api_keys,
+            COALESCE((SELECT reports FROM usage_days WHERE tenant_id = $1 AND day = $3), 0) AS reports_today"
         );
-        let values = vec![self.tenant.as_uuid().into(), now.into()];
+        let values = vec![self.tenant.as_uuid().into(), now.into(), now.date_naive().into()];
         let row = sql::row(&self.tx, &count, values).await?.ok_or(StoreError::NotFound)?;
         let number = |column| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64>("", column)?).unwrap_or(0));
-        Ok(QuotaUse { domains: number("domains")?, operations: number("operations")?, api_keys: number("api_keys")? })
+        Ok(QuotaUse {
+            domains: number("domains")?,
+            operations: number("operations")?,
+            api_keys: number("api_keys")?,
+            reports_today: number("reports_today")?,
+        })
     }
 
     /// Looks whether one more API key is possible: [`StoreError::QuotaExceeded`] if not. A rotation needs no room: the key

@@ -17,9 +17,11 @@ struct Row {
     mode_enforce: Option<i64>,
     served_domains: i64,
     policy_fetches: i64,
+    reports: i64,
 }
 
-const COLUMNS: &str = "day, counted_at, domains, mode_none, mode_testing, mode_enforce, served_domains, policy_fetches";
+const COLUMNS: &str =
+    "day, counted_at, domains, mode_none, mode_testing, mode_enforce, served_domains, policy_fetches, reports";
 
 impl TenantTx {
     /// The days from `from` to `to`, both included, from the first on of which anything is known. On a day on which nobody
@@ -42,13 +44,15 @@ impl TenantTx {
             if let Some(row) = &row {
                 counts = self.counts(row)?.or(counts);
             }
-            let (served, fetches) = row.map_or((0, 0), |row| (row.served_domains, row.policy_fetches));
-            if counts.is_some() || fetches > 0 || !days.is_empty() {
+            let (served, fetches, reports) =
+                row.map_or((0, 0, 0), |row| (row.served_domains, row.policy_fetches, row.reports));
+            if counts.is_some() || fetches > 0 || reports > 0 || !days.is_empty() {
                 days.push(UsageDay {
                     day,
                     counts,
                     served_domains: u64::try_from(served).unwrap_or(0),
                     policy_fetches: u64::try_from(fetches).unwrap_or(0),
+                    reports: u64::try_from(reports).unwrap_or(0),
                 });
             }
         }

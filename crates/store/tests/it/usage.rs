@@ -106,18 +106,18 @@ async fn the_operator_grants_quotas_and_the_audit_log_tells_of_it() {
     let fixture = Fixture::new().await;
     let api = fixture.store(Role::Api).await;
     let tenant = fixture.tenant(&api).await;
-    let defaults = Quotas { domains: 3, operations: 20, api_keys: 5 };
-    let granted = GrantedQuotas { domains: Some(1), operations: None, api_keys: None };
+    let defaults = Quotas { domains: 3, operations: 20, api_keys: 5, reports_a_day: 7 };
+    let granted = GrantedQuotas { domains: Some(1), report_retention_days: Some(90), ..GrantedQuotas::default() };
     for _ in 0..2 {
         api.set_quotas(tenant, granted, &Actor::operator(), fixture.now()).await.unwrap();
     }
-    assert_eq!(granted.over(defaults), Quotas { domains: 1, operations: 20, api_keys: 5 });
+    assert_eq!(granted.over(defaults), Quotas { domains: 1, operations: 20, api_keys: 5, reports_a_day: 7 });
     register(&fixture, &api, tenant, "a.example").await.unwrap();
     let refused = register(&fixture, &api, tenant, "b.example").await;
     assert!(matches!(refused, Err(StoreError::QuotaExceeded { limit: 1, used: 1, .. })), "{refused:?}");
     let tx = api.tenant_tx(tenant).await.unwrap();
     assert_eq!(tx.granted_quotas().await.unwrap(), granted);
-    assert_eq!(tx.quota_use(fixture.now()).await.unwrap(), QuotaUse { domains: 1, operations: 0, api_keys: 0 });
+    assert_eq!(tx.quota_use(fixture.now()).await.unwrap(), QuotaUse { domains: 1, ..QuotaUse::default() });
     let log = tx.audit_events(None, 200).await.unwrap();
     let changes: Vec<_> = log.iter().filter(|event| event.action == "tenant.quotas").collect();
     assert_eq!(changes.len(), 1, "the same again changes nothing");

@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// The media type of lines of JSON.
-pub(super) const NDJSON: &str = "application/x-ndjson";
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// Lines of JSON. As octets, so that generated clients neither parse nor encode them.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "for the OpenAPI document")]
-pub(super) struct Lines(Vec<u8>);
+pub(crate) struct Lines(Vec<u8>);
 
 struct Errors;
 

@@ -165,7 +165,7 @@ async fn apply(
             let view =
                 tx.note_delegation_applied((id, credential), (any_created, outcome), &actor, scope.now()).await?;
             let complete = records.iter().all(|record| record.outcome != AppliedOutcome::Failed);
-            let domain = DomainBody::of(view);
+            let domain = DomainBody::of(view, &scope.state().config);
             Answer::new(StatusCode::OK, &AppliedDelegation { complete, records, domain })
         })
         .await?;

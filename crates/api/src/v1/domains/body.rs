@@ -15,10 +15,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    config::ApiConfig,
     extract::EntityTag,
     problem::Problem,
     v1::{
-        fields::{ModeSchema, TlsRpt},
+        fields::{ModeSchema, ReportUriSchema, TlsRpt},
         policy::PolicyBody,
     },
 };
@@ -61,12 +62,32 @@ pub(crate) struct DomainBody {
     mx: MxBody,
     /// TLS reporting.
     tls_rpt: TlsRpt,
+    /// Where senders' reports come in here; null where this service takes none in.
+    #[schema(required)]
+    reports: Option<ReportAddressesBody>,
     /// Your tags on it, in order.
     #[schema(example = json!(["customer:4711", "eu-west"]))]
     tags: Vec<String>,
     /// How far the deletion has come; null unless it was asked for.
     #[schema(required)]
     withdrawal: Option<WithdrawalBody>,
+}
+
+/// Where senders' reports come in.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReportAddresses)]
+pub(crate) struct ReportAddressesBody {
+    /// What the published TLSRPT record names: this service, and your own addresses.
+    #[schema(value_type = Vec<ReportUriSchema>, example = json!(["mailto:tlsrpt-4xk7n2d3e5pzk7qn2wq4lq3m6y@reports.sts.example.net"]))]
+    tls_rpt: Vec<String>,
+    /// The address for DMARC aggregate reports, if you want them here.
+    #[schema(example = "dmarc-4xk7n2d3e5pzk7qn2wq4lq3m6y@reports.sts.example.net")]
+    dmarc_address: String,
+    /// How they come here, for people. DMARC stands in your own zone: the service does not touch it.
+    #[schema(
+        example = "In the TXT record at _dmarc.example.com: rua=mailto:dmarc-4xk7n2d3e5pzk7qn2wq4lq3m6y@reports.sts.example.net"
+    )]
+    dmarc_record_hint: String,
 }
 
 /// One statement on a domain's health.
@@ -213,19 +234,19 @@ pub(crate) struct WithdrawalBody {
 
 impl DomainBody {
     /// With its tag.
-    pub(crate) fn tagged(view: DomainView) -> Result<(Self, EntityTag), Problem> {
-        let body = Self::of(view);
+    pub(crate) fn tagged(view: DomainView, config: &ApiConfig) -> Result<(Self, EntityTag), Problem> {
+        let body = Self::of(view, config);
         let tag = EntityTag::of(&body)?;
         Ok((body, tag))
     }
 
     /// The answer that shows it.
-    pub(crate) fn answer(view: DomainView, status: StatusCode) -> Result<HttpResponse, Problem> {
-        let (body, tag) = Self::tagged(view)?;
+    pub(crate) fn answer(view: DomainView, status: StatusCode, config: &ApiConfig) -> Result<HttpResponse, Problem> {
+        let (body, tag) = Self::tagged(view, config)?;
         Ok(HttpResponse::build(status).insert_header((header::ETAG, tag.quoted())).json(body))
     }
 
-    pub(crate) fn of(view: DomainView) -> Self {
+    pub(crate) fn of(view: DomainView, config: &ApiConfig) -> Self {
         let policy = view.version.as_ref().map(|version| &version.policy);
         Self {
             id: view.id.to_string(),
@@ -237,6 +258,7 @@ impl DomainBody {
             nudged_at: view.nudged_at,
             delegation: DelegationBody::of(&view),
             mx: MxBody::of(&view, policy),
+            reports: ReportAddressesBody::of(&view, config),
             withdrawal: WithdrawalBody::of(&view),
             policy: view.version.as_ref().map(|version| PolicyBody::of(version, view.mx_seen.as_ref())),
             tags: view.tags.iter().map(Tag::to_string).collect(),
@@ -244,6 +266,26 @@ impl DomainBody {
             conditions: view.conditions.into_iter().map(ConditionBody::from).collect(),
             certificate: view.certificate.map(CertificateBody::from),
         }
+    }
+}
+
+impl ReportAddressesBody {
+    fn of(view: &DomainView, config: &ApiConfig) -> Option<Self> {
+        let host = config.report_host.as_deref()?;
+        let ours = config.report_uris.iter().map(|template| template.replace("{label}", view.label.as_str()));
+        let mut tls_rpt: Vec<String> = ours.collect();
+        for own in view.report_uris.iter().map(|uri| uri.as_str().to_owned()) {
+            if !tls_rpt.contains(&own) {
+                tls_rpt.push(own);
+            }
+        }
+        let dmarc_address = format!("dmarc-{}@{host}", view.label);
+        let dmarc_record_hint = format!(
+            "In the TXT record at _dmarc.{} add mailto:{dmarc_address} to `rua`, with a comma behind what is there; if there \
+             is no record, publish `v=DMARC1; p=none; rua=mailto:{dmarc_address}`",
+            view.name
+        );
+        Some(Self { tls_rpt, dmarc_address, dmarc_record_hint })
     }
 }
 

@@ -177,7 +177,7 @@ pub(crate) async fn create_domain(
     let carry_out = async |tx: &mut TenantTx| {
         let view = carry_out(tx, &scope, registration).await?;
         let location = format!("/v1/domains/{}", view.id);
-        let (body, tag) = DomainBody::tagged(view)?;
+        let (body, tag) = DomainBody::tagged(view, &scope.state().config)?;
         Ok(Answer::new(StatusCode::CREATED, &body)?.location(location).etag(tag.quoted()))
     };
     if dry.0.dry_run {

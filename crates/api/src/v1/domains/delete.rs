@@ -62,7 +62,7 @@ pub(crate) async fn delete_domain(
     dry: Query<DryRun>,
 ) -> Result<HttpResponse, Problem> {
     let carry_out = async |tx: &mut TenantTx| {
-        matching(tx, id.0, &if_match).await?;
+        matching(tx, &scope, id.0, &if_match).await?;
         withdraw(tx, &scope, id.0).await
     };
     if dry.0.dry_run {
@@ -71,7 +71,7 @@ pub(crate) async fn delete_domain(
     let mut tx = scope.begin().await?;
     let view = carry_out(&mut tx).await?;
     tx.commit().await?;
-    DomainBody::answer(view, StatusCode::ACCEPTED)
+    DomainBody::answer(view, StatusCode::ACCEPTED, &scope.state().config)
 }
 
 /// Asks for the removal of a domain that is there.

@@ -49,7 +49,7 @@ pub(crate) async fn read_domain(
 ) -> Result<HttpResponse, Problem> {
     let tx = scope.begin().await?;
     let view = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
-    let (body, tag) = DomainBody::tagged(view)?;
+    let (body, tag) = DomainBody::tagged(view, &scope.state().config)?;
     if known.has(&tag) {
         return Ok(not_modified(&tag));
     }

@@ -80,7 +80,7 @@ pub(crate) async fn update_domain(
     };
     let (Some(uris), Some(tags)) = (uris, tags) else { return Err(faults.into_problem()) };
     let mut tx = scope.begin().await?;
-    let mut view = matching(&tx, id.0, &if_match).await?;
+    let mut view = matching(&tx, &scope, id.0, &if_match).await?;
     if let Some(uris) = uris {
         view = tx.set_report_uris(id.0, &uris, &scope.actor(), scope.now()).await?;
     }
@@ -88,5 +88,5 @@ pub(crate) async fn update_domain(
         view = tx.set_tags(id.0, &tags, &scope.actor(), scope.now()).await?;
     }
     tx.commit().await?;
-    DomainBody::answer(view, StatusCode::OK)
+    DomainBody::answer(view, StatusCode::OK, &scope.state().config)
 }

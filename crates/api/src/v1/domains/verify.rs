@@ -52,7 +52,7 @@ pub(crate) async fn verify_domain(
         .run(tx, async |tx| {
             tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
             let view = tx.request_verify(id.0, &scope.actor(), now).await?;
-            Answer::new(StatusCode::ACCEPTED, &DomainBody::of(view))
+            Answer::new(StatusCode::ACCEPTED, &DomainBody::of(view, &scope.state().config))
         })
         .await?;
     Ok(answer.respond())

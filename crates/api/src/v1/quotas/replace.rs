@@ -21,11 +21,19 @@ use crate::{
 
 /// More than anybody has, and few enough to be counted.
 const MOST: u64 = 1_000_000_000;
+/// Days for which reports can be kept.
+const RETENTION: std::ops::RangeInclusive<u32> = 1..=3_650;
 
 /// What the tenant may have; where nothing is given, what all have.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"domains": 250_000, "operations": null, "api_keys": null}))]
+#[schema(example = json!({
+    "domains": 250_000,
+    "operations": null,
+    "api_keys": null,
+    "reports_a_day": 50_000,
+    "report_retention_days": null,
+}))]
 pub(crate) struct ReplaceQuotas {
     /// Domains that are not gone.
     #[schema(minimum = 0, maximum = 1_000_000_000)]
@@ -36,6 +44,12 @@ pub(crate) struct ReplaceQuotas {
     /// API keys that work.
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     api_keys: Option<u64>,
+    /// Mails and POSTs with reports that are taken on a day (UTC).
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    reports_a_day: Option<u64>,
+    /// For how many days reports, and what they add up to, are kept at most: never longer than this service keeps them.
+    #[schema(minimum = 1, maximum = 3_650)]
+    report_retention_days: Option<u32>,
 }
 
 impl ReplaceQuotas {
@@ -48,8 +62,19 @@ impl ReplaceQuotas {
             value => Some(value),
         };
         let (domains, operations) = (quota("/domains", self.domains), quota("/operations", self.operations));
-        match (domains, operations, quota("/api_keys", self.api_keys)) {
-            (Some(domains), Some(operations), Some(api_keys)) => Ok(GrantedQuotas { domains, operations, api_keys }),
+        let (api_keys, reports_a_day) =
+            (quota("/api_keys", self.api_keys), quota("/reports_a_day", self.reports_a_day));
+        let report_retention_days = match self.report_retention_days {
+            Some(days) if !RETENTION.contains(&days) => {
+                let message = format!("must be {} to {}", RETENTION.start(), RETENTION.end());
+                faults.keep(Err(FieldError::at("/report_retention_days", "out-of-range", message)))
+            }
+            days => Some(days),
+        };
+        match (domains, operations, api_keys, reports_a_day, report_retention_days) {
+            (Some(domains), Some(operations), Some(api_keys), Some(reports_a_day), Some(report_retention_days)) => {
+                Ok(GrantedQuotas { domains, operations, api_keys, reports_a_day, report_retention_days })
+            }
             _ => Err(faults.into_problem()),
         }
     }
