@@ -40,6 +40,8 @@ pub(crate) enum ExchangeError {
 pub(crate) fn question(name: &Name, record_type: RecordType, recursion_desired: bool) -> Message {
     let mut message = Message::query();
     message.metadata.recursion_desired = recursion_desired;
+    // Asks a resolver to say whether it validated the answer (RFC 6840 §5.7). Nothing to ask an authoritative server.
+    message.metadata.authentic_data = recursion_desired;
     message.add_query(Query::query(name.clone(), record_type));
     let mut edns = Edns::new();
     edns.set_max_payload(UDP_PAYLOAD).set_version(0);

@@ -19,4 +19,6 @@ pub use provider::{
     Applied, ConfirmError, Confirmation, CustomerZone, Known, Mark, Marker, Observed, Pace, ProviderError,
     RecordChange, StandingRecord, ZoneProvider, confirm,
 };
-pub use resolver::{Caa, CaaSet, CnameAnswer, Lookup, Mx, MxSet, Negative, ResolveError, Resolver, ResolverConfig};
+pub use resolver::{
+    Caa, CaaSet, CnameAnswer, Lookup, Mx, MxSet, Negative, ResolveError, Resolver, ResolverConfig, TlsaSet,
+};

@@ -43,6 +43,13 @@ impl MxPattern {
         }
     }
 
+    /// Whether a host of this name lies deeper below the wildcard than the one label that it stands for, so that it is
+    /// not allowed although it may look so (RFC 8461 §4.1).
+    pub fn misses_deeper(&self, host: &HostName) -> bool {
+        let below = |parent| host.as_str().strip_suffix(parent).is_some_and(|rest| rest.ends_with('.'));
+        self.wildcard_parent().is_some_and(below) && !self.matches(host)
+    }
+
     /// Whether the wildcard stands directly above a public suffix (`*.com`), so that strangers' hosts match.
     /// RFC 8461 allows it; it is hardly ever meant.
     pub fn is_wide(&self) -> bool {

@@ -107,6 +107,11 @@ impl Policy {
         lenient::parse(body)
     }
 
+    /// The same, with what is odd about a text that is no policy too.
+    pub fn examine(body: &[u8]) -> (Result<Self, PolicyError>, Vec<Lint>) {
+        lenient::examine(body)
+    }
+
     /// Whether an MX host of this name is allowed (RFC 8461 §4.1).
     pub fn covers(&self, host: &HostName) -> bool {
         self.mx.iter().any(|pattern| pattern.matches(host))

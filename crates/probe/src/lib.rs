@@ -9,6 +9,7 @@ mod config;
 mod connect;
 mod failure;
 mod http_get;
+pub mod inspect;
 mod look;
 mod mx;
 mod policy;

@@ -27,7 +27,7 @@ pub(crate) enum SmtpFailure {
     #[error("a reply is not SMTP: {0}")]
     NotSmtp(String),
     #[error("the server answers {command} with: {reply}")]
-    Unwilling { command: &'static str, reply: String },
+    Unwilling { command: &'static str, code: u16, reply: String },
     #[error("the server does not offer STARTTLS")]
     NoStartTls,
     #[error("the server refuses STARTTLS with: {0}")]
@@ -54,6 +54,17 @@ impl Reply {
     }
 }
 
+/// What a server says on the way to TLS, as far as it came. Strangers' words, not escaped.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The first line of the greeting.
+    pub(crate) banner: Option<String>,
+    /// The name at the beginning of the answer to EHLO.
+    pub(crate) hello: Option<String>,
+    /// Whether STARTTLS is among the keywords.
+    pub(crate) start_tls: Option<bool>,
+}
+
 /// A conversation over `stream`.
 pub(crate) struct Conversation<S> {
     stream: S,
@@ -69,22 +80,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     }
 
     /// Goes through banner, EHLO and STARTTLS; what comes back is ready for a handshake.
-    pub(crate) async fn start_tls(mut self, helo_name: &HostName) -> Result<S, SmtpFailure> {
+    pub(crate) async fn start_tls(self, helo_name: &HostName) -> Result<S, SmtpFailure> {
+        self.start_tls_heard(helo_name, &mut Heard::default()).await
+    }
+
+    /// The same, with what the server said.
+    pub(crate) async fn start_tls_heard(mut self, helo_name: &HostName, heard: &mut Heard) -> Result<S, SmtpFailure> {
         let banner = self.reply("banner").await?;
+        heard.banner = Some(format!("{} {}", banner.code, banner.lines.first().map_or("", String::as_str)));
         if banner.code != 220 {
-            return Err(SmtpFailure::Unwilling { command: "the connection", reply: banner.summary() });
+            let reply = banner.summary();
+            self.quit().await;
+            return Err(SmtpFailure::Unwilling { command: "the connection", code: banner.code, reply });
         }
         self.send(&format!("EHLO {helo_name}\r\n")).await?;
         let hello = self.reply("answer to EHLO").await?;
         match hello.code {
             250 => {}
             // A server that knows HELO alone knows no extension (RFC 5321 §3.2).
-            500..=502 | 504 => return Err(SmtpFailure::NoStartTls),
-            _ => return Err(SmtpFailure::Unwilling { command: "EHLO", reply: hello.summary() }),
+            500..=502 | 504 => {
+                heard.start_tls = Some(false);
+                return Err(SmtpFailure::NoStartTls);
+            }
+            code => return Err(SmtpFailure::Unwilling { command: "EHLO", code, reply: hello.summary() }),
         }
+        heard.hello = hello.lines.first().and_then(|line| line.split_ascii_whitespace().next()).map(str::to_owned);
         // The first line is the server's name; keywords follow, in any case (RFC 5321 §4.1.1.1).
         let mut keywords = hello.lines.iter().skip(1).filter_map(|line| line.split_ascii_whitespace().next());
-        if !keywords.any(|keyword| keyword.eq_ignore_ascii_case("STARTTLS")) {
+        let offered = keywords.any(|keyword| keyword.eq_ignore_ascii_case("STARTTLS"));
+        heard.start_tls = Some(offered);
+        if !offered {
             self.quit().await;
             return Err(SmtpFailure::NoStartTls);
         }

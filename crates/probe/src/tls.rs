@@ -134,7 +134,7 @@ impl Verifier {
     /// Only when the provider does not know TLS 1.2 or 1.3.
     pub(crate) fn new(config: &ProbeConfig, alpn: &[&[u8]]) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let time = Arc::new(ModelTime(Arc::clone(&config.clock)));
+        let time = Arc::new(ModelTime::new(Arc::clone(&config.clock)));
         let mut tls = ClientConfig::builder_with_details(provider, time)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_root_certificates(Arc::clone(&config.roots))
@@ -167,7 +167,17 @@ impl Verifier {
 }
 
 /// The model's clock for rustls.
-struct ModelTime(Arc<dyn Clock>);
+pub(crate) struct ModelTime(Arc<dyn Clock>);
+
+impl ModelTime {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self(clock)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
 
 impl std::fmt::Debug for ModelTime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

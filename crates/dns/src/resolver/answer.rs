@@ -76,6 +76,15 @@ pub struct Mx {
     pub host: String,
 }
 
+/// The TLSA records of a service (RFC 6698 §2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsaSet {
+    /// Each as in a zone file: usage, selector, matching type, and the data in lower-case hexadecimal. Not empty.
+    pub records: Vec<String>,
+    /// The resolver says that it validated them by DNSSEC (RFC 4035 §3.2.3). Without that, DANE does not apply.
+    pub authenticated: bool,
+}
+
 /// The relevant CAA record set (RFC 8659 §3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaaSet {

@@ -8,7 +8,7 @@ use hickory_proto::{
 };
 use mtasts_model::feed::RecordData;
 
-use super::{Caa, Lookup, MAX_CNAME_HOPS, Negative, ResolveError, Resolver};
+use super::{Caa, Lookup, MAX_CNAME_HOPS, Negative, ResolveError, Resolver, TlsaSet};
 use crate::{
     exchange::{exchange, question},
     name, wire,
@@ -50,6 +50,21 @@ impl Resolver {
                 return negative(server, &answer, walk.at()).map(Lookup::from);
             }
         }
+    }
+
+    /// TLSA records, and whether the resolver validated the answer.
+    pub(super) async fn tlsa_of(&self, name: &Name) -> Result<Lookup<TlsaSet>, ResolveError> {
+        let (server, answer) = self.ask(name, WireType::TLSA).await?;
+        // The resolver followed the aliases (RFC 6698 §A.2.1.1), and AD speaks of the whole answer.
+        let of_this_type = answer.answers.iter().filter_map(|record| match &record.data {
+            RData::TLSA(tlsa) => Some(tlsa.to_string().to_ascii_lowercase()),
+            _ => None,
+        });
+        let records: Vec<String> = of_this_type.collect();
+        if records.is_empty() {
+            return negative(server, &answer, name).map(Lookup::from);
+        }
+        Ok(Lookup::Found(TlsaSet { records, authenticated: answer.metadata.authentic_data }))
     }
 
     /// Records of one type from one authoritative server.

@@ -20,7 +20,7 @@ use hickory_resolver::system_conf::read_system_conf;
 use mtasts_model::feed::{RecordData, RecordType};
 
 pub use self::{
-    answer::{Caa, CaaSet, CnameAnswer, Lookup, Mx, MxSet, Negative},
+    answer::{Caa, CaaSet, CnameAnswer, Lookup, Mx, MxSet, Negative, TlsaSet},
     error::ResolveError,
 };
 use crate::{name, wire};
@@ -116,6 +116,15 @@ impl Resolver {
 
     /// Mail exchangers, aliases followed.
     pub async fn mx(&self, name: &str) -> Result<Lookup<MxSet>, ResolveError> {
+        Ok(self.mx_records(name).await?.map(|mut hosts| {
+            // RFC 7505 §3: a null MX stands alone; beside others it is a mistake, and the others count.
+            hosts.retain(|mx| !mx.host.is_empty());
+            if hosts.is_empty() { MxSet::Null } else { MxSet::Hosts(hosts) }
+        }))
+    }
+
+    /// MX records as they stand there, by preference and name, aliases followed. The host of a null MX is empty.
+    pub async fn mx_records(&self, name: &str) -> Result<Lookup<Vec<Mx>>, ResolveError> {
         let name = name::parse(name)?;
         let answer = within(&name, self.records(&name, WireType::MX)).await?;
         Ok(answer.map(|records| {
@@ -126,11 +135,15 @@ impl Resolver {
                     _ => None,
                 })
                 .collect();
-            // RFC 7505 §3: a null MX stands alone; beside others it is a mistake, and the others count.
-            hosts.retain(|mx| !mx.host.is_empty());
             hosts.sort();
-            if hosts.is_empty() { MxSet::Null } else { MxSet::Hosts(hosts) }
+            hosts
         }))
+    }
+
+    /// TLSA records at this name, such as `_25._tcp.mx.example.com`.
+    pub async fn tlsa(&self, name: &str) -> Result<Lookup<TlsaSet>, ResolveError> {
+        let name = name::parse(name)?;
+        within(&name, self.tlsa_of(&name)).await
     }
 
     /// TXT values, aliases followed; the character-strings of each are joined without blanks (RFC 8461 §3.1).

@@ -29,6 +29,16 @@ fn rfc8461_4_1_a_wildcard_is_exactly_one_whole_label() {
 }
 
 #[test]
+fn rfc8461_4_1_a_host_deeper_below_a_wildcard_is_told_from_a_strange_one() {
+    let wildcard = pattern("*.mx.microsoft");
+    assert!(wildcard.misses_deeper(&host("x.h-v1.mx.microsoft")));
+    for other in ["x.mx.microsoft", "mx.microsoft", "x.y.badmx.microsoft", "x.mx.microsoft.example.com"] {
+        assert!(!wildcard.misses_deeper(&host(other)), "{other}");
+    }
+    assert!(!pattern("mx.microsoft").misses_deeper(&host("x.mx.microsoft")));
+}
+
+#[test]
 fn rfc8461_4_1_a_wildcard_anywhere_else_is_refused() {
     for text in ["*", "**.example.com", "*.*.example.com", "mx*.example.com", "*mx.example.com", "mx.*.com", "a.*"] {
         assert_eq!(text.parse::<MxPattern>(), Err(MxPatternError::Wildcard), "{text}");

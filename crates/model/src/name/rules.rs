@@ -30,6 +30,7 @@ const RESERVED: [&str; 13] = [
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameRules {
     allowed: Vec<String>,
+    any: bool,
 }
 
 impl NameRules {
@@ -38,15 +39,24 @@ impl NameRules {
         Self::default()
     }
 
+    /// For looking at a domain, which anybody may do at any: reserved names and public suffixes too.
+    pub fn any() -> Self {
+        Self { allowed: Vec::new(), any: true }
+    }
+
     /// For demonstrations and private networks: names under these reserved suffixes (RFC 6761), such as `test` or
     /// `home.arpa`, may be registered. A suffix that is not reserved changes nothing.
     pub fn allowing<S: AsRef<str>>(suffixes: impl IntoIterator<Item = S>) -> Self {
         let canonical = |suffix: S| suffix.as_ref().trim_matches('.').to_ascii_lowercase();
-        Self { allowed: suffixes.into_iter().map(canonical).filter(|suffix| !suffix.is_empty()).collect() }
+        let allowed = suffixes.into_iter().map(canonical).filter(|suffix| !suffix.is_empty()).collect();
+        Self { allowed, any: false }
     }
 
     /// Checks a name whose syntax is right.
     pub(super) fn check(&self, name: &str) -> Result<(), NameError> {
+        if self.any {
+            return Ok(());
+        }
         let reserved = RESERVED.into_iter().find(|suffix| is_under(name, suffix));
         if let Some(suffix) = reserved
             && !self.allowed.iter().any(|allowed| is_under(name, allowed))

@@ -16,9 +16,16 @@ const MAX_EXCERPT: usize = 40;
 const KEYS: [&str; 4] = ["version", "mode", "mx", "max_age"];
 
 pub(super) fn parse(body: &[u8]) -> Result<(Policy, Vec<Lint>), PolicyError> {
+    let (outcome, lints) = examine(body);
+    Ok((outcome?, lints))
+}
+
+/// Goes on behind a fault, so that whoever mends a policy sees all that is odd about it at once.
+pub(super) fn examine(body: &[u8]) -> (Result<Policy, PolicyError>, Vec<Lint>) {
     if body.len() > MAX_POLICY_OCTETS {
-        return Err(PolicyError::TooLong { octets: body.len() });
+        return (Err(PolicyError::TooLong { octets: body.len() }), Vec::new());
     }
+    let mut fault = None;
     let mut reader = Reader::default();
     let without_mark = body.strip_prefix(b"\xEF\xBB\xBF");
     if without_mark.is_some() {
@@ -33,11 +40,18 @@ pub(super) fn parse(body: &[u8]) -> Result<(Policy, Vec<Lint>), PolicyError> {
             None => content,
         };
         match std::str::from_utf8(content) {
-            Ok(content) => reader.line(line, content)?,
+            Ok(content) => {
+                if let Err(error) = reader.line(line, content) {
+                    // The first is the one that a sender would stop at.
+                    fault.get_or_insert(error);
+                }
+            }
             Err(_) => reader.lint(LintCode::NotUtf8, line, "this line is not UTF-8 and is ignored: remove it"),
         }
     }
-    reader.finish()
+    let (outcome, mut lints) = reader.finish();
+    lints.sort_by_key(|lint| lint.line);
+    (fault.map_or(outcome, Err), lints)
 }
 
 /// A value and the line where it stands.
@@ -152,7 +166,12 @@ impl Reader {
         self.lint(code, line, format!("the key `{}` is unknown, and the line is ignored{hint}", excerpt(key)));
     }
 
-    fn finish(mut self) -> Result<(Policy, Vec<Lint>), PolicyError> {
+    fn finish(mut self) -> (Result<Policy, PolicyError>, Vec<Lint>) {
+        let policy = self.policy();
+        (policy, self.lints)
+    }
+
+    fn policy(&mut self) -> Result<Policy, PolicyError> {
         self.version.ok_or(PolicyError::MissingKey { key: "version" })?;
         let (mode, _) = self.mode.ok_or(PolicyError::MissingKey { key: "mode" })?;
         let (max_age, line) = self.max_age.ok_or(PolicyError::MissingKey { key: "max_age" })?;
@@ -161,8 +180,7 @@ impl Reader {
             let message = format!("max_age {max_age} is below a day, which protects little: weeks are usual");
             self.lint(LintCode::ShortMaxAge, line, message);
         }
-        self.lints.sort_by_key(|lint| lint.line);
-        Ok((Policy::new(mode, self.mx, max_age)?, self.lints))
+        Policy::new(mode, std::mem::take(&mut self.mx), max_age)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is allowed in a policy and yet probably not meant.
 
 use super::{MaxAge, Mode, Policy};
-use crate::{lifecycle::MxSeen, mx_pattern::MxPattern, name::HostName};
+use crate::lifecycle::MxSeen;
 
 /// Weeks are normal for `enforce` (RFC 8461 §3.2): below, a sender that writes rarely is not protected.
 const WEEK: u32 = 7 * 24 * 3600;
@@ -40,7 +40,7 @@ pub fn remarks(policy: &Policy, seen: Option<&MxSeen>) -> Vec<Remark> {
     let Some(seen) = seen.filter(|_| policy.mode() != Mode::None) else { return remarks };
     for mx in seen.hosts.iter().filter(|mx| !policy.covers(&mx.host)) {
         warn("mx-not-covered", format!("no pattern covers the MX host {}: senders report it as a failure", mx.host));
-        for pattern in policy.mx().iter().filter(|pattern| is_below(&mx.host, pattern)) {
+        for pattern in policy.mx().iter().filter(|pattern| pattern.misses_deeper(&mx.host)) {
             let message = format!(
                 "`{}` stands for one label, and {} has more below it: add a pattern",
                 pattern.as_str(),
@@ -55,18 +55,13 @@ pub fn remarks(policy: &Policy, seen: Option<&MxSeen>) -> Vec<Remark> {
     remarks
 }
 
-/// Whether the host has more than one label under the wildcard's name, which is not covered (RFC 8461 §4.1).
-fn is_below(host: &HostName, pattern: &MxPattern) -> bool {
-    let parent = pattern.as_str().strip_prefix('*');
-    parent.is_some_and(|parent| host.as_str().ends_with(parent)) && !pattern.matches(host)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         clock::{Clock, ManualClock},
         lifecycle::MxHostSeen,
+        name::HostName,
     };
 
     fn codes(mode: Mode, mx: &[&str], max_age: u32, hosts: Option<&[&str]>) -> Vec<&'static str> {

@@ -9,7 +9,10 @@ use hickory_proto::{
     op::{Message, MessageType, OpCode, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, AAAA, CNAME, MX},
+        rdata::{
+            A, AAAA, CNAME, MX, TLSA, TXT,
+            tlsa::{CertUsage, Matching, Selector},
+        },
     },
 };
 use tokio::net::UdpSocket;
@@ -18,6 +21,8 @@ use tokio::net::UdpSocket;
 pub(crate) struct Table {
     records: HashMap<String, Vec<RData>>,
     silent: HashSet<String>,
+    /// Names whose answers are called validated.
+    validated: HashSet<String>,
 }
 
 impl Table {
@@ -33,6 +38,26 @@ impl Table {
     pub(crate) fn mx(mut self, name: &str, preference: u16, host: &str) -> Self {
         let data = RData::MX(MX::new(preference, absolute(host)));
         self.records.entry(name.to_owned()).or_default().push(data);
+        self
+    }
+
+    pub(crate) fn txt(mut self, name: &str, text: &str) -> Self {
+        let strings = text.as_bytes().chunks(255).collect();
+        self.records.entry(name.to_owned()).or_default().push(RData::TXT(TXT::from_bytes(strings)));
+        self
+    }
+
+    pub(crate) fn tlsa(mut self, name: &str, validated: bool) -> Self {
+        let data = TLSA::new(CertUsage::DaneEe, Selector::Spki, Matching::Sha256, vec![7; 32]);
+        self.records.entry(name.to_owned()).or_default().push(RData::TLSA(data));
+        if validated {
+            self.validated.insert(name.to_owned());
+        }
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.records.remove(name);
         self
     }
 
@@ -69,6 +94,7 @@ impl Table {
         }
         let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
         answer.metadata.recursion_available = true;
+        answer.metadata.authentic_data = question.metadata.authentic_data && self.validated.contains(&name);
         answer.add_query(query.clone());
         match self.records.get(&name) {
             None => answer.metadata.response_code = ResponseCode::NXDomain,
@@ -84,5 +110,9 @@ impl Table {
 }
 
 fn absolute(name: &str) -> Name {
-    Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).unwrap()
+    // Label by label: a stranger's names have octets that no zone file would take.
+    let labels = name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes);
+    let mut name = Name::from_labels(labels).unwrap();
+    name.set_fqdn(true);
+    name
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test has no better use for an error")]
 
 mod dns;
+mod inspect;
 mod mx;
 mod pki;
 mod policy_host;

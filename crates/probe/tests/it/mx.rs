@@ -23,11 +23,13 @@ const MX: &str = "mx.customer.test";
 
 /// What a small SMTP server says.
 #[derive(Clone)]
-struct Script {
-    banner: Vec<u8>,
-    delay: Duration,
-    hello: Vec<u8>,
-    start_tls: Vec<u8>,
+pub(crate) struct Script {
+    pub(crate) banner: Vec<u8>,
+    pub(crate) delay: Duration,
+    pub(crate) hello: Vec<u8>,
+    pub(crate) start_tls: Vec<u8>,
+    /// What comes in place of a handshake.
+    pub(crate) no_tls: Option<Vec<u8>>,
 }
 
 impl Default for Script {
@@ -37,23 +39,25 @@ impl Default for Script {
             delay: Duration::ZERO,
             hello: b"250-mx.customer.test\r\n250-SIZE 1000\r\n250-starttls\r\n250 8BITMIME\r\n".to_vec(),
             start_tls: b"220 go ahead\r\n".to_vec(),
+            no_tls: None,
         }
     }
 }
 
 /// A server, and the commands that it is given.
-struct SmtpServer {
-    addr: SocketAddr,
-    commands: mpsc::UnboundedReceiver<String>,
+pub(crate) struct SmtpServer {
+    pub(crate) addr: SocketAddr,
+    pub(crate) commands: mpsc::UnboundedReceiver<String>,
 }
 
-async fn smtp_server(at: &str, tls: Arc<ServerConfig>, script: Script) -> SmtpServer {
+pub(crate) async fn smtp_server(at: &str, tls: Arc<ServerConfig>, script: Script) -> SmtpServer {
     let listener = TcpListener::bind(at).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (sender, commands) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
-            let _ = converse(tcp, &tls, &script, &sender).await;
+            let (tls, script, sender) = (Arc::clone(&tls), script.clone(), sender.clone());
+            tokio::spawn(async move { converse(tcp, &tls, &script, &sender).await });
         }
     });
     SmtpServer { addr, commands }
@@ -71,16 +75,22 @@ async fn converse(
     for answer in [&script.hello, &script.start_tls] {
         let mut line = String::new();
         plain.read_line(&mut line).await?;
-        commands.send(line.trim_end().to_owned()).unwrap();
+        let _ = commands.send(line.trim_end().to_owned());
         if line == "QUIT\r\n" {
             return plain.write_all(b"221 bye\r\n").await;
         }
         plain.write_all(answer).await?;
     }
+    if let Some(bytes) = &script.no_tls {
+        // Not before the client's first octets: that would be something else.
+        let _ = plain.read(&mut [0; 1]).await?;
+        plain.write_all(bytes).await?;
+        return plain.shutdown().await;
+    }
     let mut secure = BufReader::new(TlsAcceptor::from(Arc::clone(tls)).accept(plain.into_inner()).await?);
     let mut line = String::new();
     secure.read_line(&mut line).await?;
-    commands.send(format!("TLS {}", line.trim_end())).unwrap();
+    let _ = commands.send(format!("TLS {}", line.trim_end()));
     secure.write_all(b"221 bye\r\n").await?;
     secure.flush().await?;
     let _ = secure.read(&mut [0; 1]).await;

@@ -25,24 +25,26 @@ const POLICY: &str = "version: STSv1\r\nmode: testing\r\nmx: mx.customer.test\r\
 
 /// What a policy host does with a connection.
 #[derive(Clone)]
-enum Answer {
+pub(crate) enum Answer {
     Bytes(Vec<u8>),
+    /// One octet a second.
+    Drip(Vec<u8>),
     /// Half of an answer, and then nothing more.
     Stall,
 }
 
-fn ok(content_type: &str, body: &str) -> Answer {
+pub(crate) fn ok(content_type: &str, body: &str) -> Answer {
     let length = body.len();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n");
     Answer::Bytes((head + body).into_bytes())
 }
 
-struct PolicyHost {
-    addr: SocketAddr,
-    requests: Arc<Mutex<Vec<String>>>,
+pub(crate) struct PolicyHost {
+    pub(crate) addr: SocketAddr,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
 }
 
-async fn policy_host(at: &str, tls: Arc<ServerConfig>, answer: Answer) -> PolicyHost {
+pub(crate) async fn policy_host(at: &str, tls: Arc<ServerConfig>, answer: Answer) -> PolicyHost {
     let listener = TcpListener::bind(at).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -62,6 +64,13 @@ async fn policy_host(at: &str, tls: Arc<ServerConfig>, answer: Answer) -> Policy
                 Answer::Bytes(bytes) => {
                     let _ = stream.write_all(bytes).await;
                     let _ = stream.shutdown().await;
+                }
+                Answer::Drip(bytes) => {
+                    for byte in bytes {
+                        let _ = stream.write_all(&[*byte]).await;
+                        let _ = stream.flush().await;
+                        sleep(Duration::from_secs(1)).await;
+                    }
                 }
                 Answer::Stall => {
                     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n").await;
