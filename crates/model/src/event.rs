@@ -7,8 +7,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CertificateId, ConditionKind, DomainId, HostName, MailDomain, Mode, PolicyId, PolicyVersionId, Status, Timestamp,
-    WebhookId,
+    CertificateId, ConditionKind, DomainId, HostName, MailDomain, Mode, MxPattern, PolicyId, PolicyVersionId,
+    ProposalId, Status, Timestamp, WebhookId,
 };
 
 /// The version of the payloads' form. Members may be added to a version; none is removed or changes its meaning.
@@ -82,6 +82,8 @@ events! {
     RenewalFailed = "certificate.renewal_failed";
     /// DNS names MX hosts that the policy does not cover, and others than before.
     DriftFound = "drift.found";
+    /// Another policy would follow from the MX hosts in DNS than the one that there is.
+    ProposalMade = "proposal.made";
     /// Somebody asked for a test of a webhook.
     WebhookTest = "webhook.test";
 }
@@ -237,6 +239,22 @@ pub struct DriftFound {
     pub mode: Mode,
 }
 
+/// See [`EventType::ProposalMade`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposalMade {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// Which.
+    pub proposal_id: ProposalId,
+    /// The MX hosts in DNS that the policy does not cover.
+    pub new_mx: Vec<HostName>,
+    /// The patterns of the policy that no MX host in DNS matches.
+    pub gone_mx: Vec<MxPattern>,
+    /// The mode of the policy.
+    pub mode: Mode,
+}
+
 /// See [`EventType::WebhookTest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookTest {
@@ -257,6 +275,7 @@ impl EventData {
             Self::CertificateIssued(data) => Some(&data.domain),
             Self::RenewalFailed(data) => Some(&data.domain),
             Self::DriftFound(data) => Some(&data.domain),
+            Self::ProposalMade(data) => Some(&data.domain),
             Self::WebhookTest(_) => None,
         }
     }

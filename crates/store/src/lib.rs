@@ -27,6 +27,7 @@ mod nudge;
 mod operation;
 mod order;
 mod proof;
+mod proposal;
 mod quota;
 mod schedule;
 mod sql;
@@ -67,6 +68,7 @@ pub use operation::{
 };
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};
+pub use proposal::{Proposal, SpareIds};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};

@@ -157,7 +157,7 @@ impl TenantTx {
         schedule::wake(&self.tx, id, now).await
     }
 
-    async fn audit(
+    pub(crate) async fn audit(
         &self,
         by: &Actor,
         action: &str,

@@ -21,6 +21,7 @@ mod lists;
 mod observed;
 mod oidc;
 mod policy;
+mod proposal;
 mod readiness;
 mod scopes;
 mod scripted;
