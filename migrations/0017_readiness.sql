@@ -25,3 +25,26 @@ CREATE POLICY worker ON mx_days TO mtasts_worker
     USING ((SELECT current_user = 'mtasts_worker')) WITH CHECK ((SELECT current_user = 'mtasts_worker'));
 GRANT SELECT ON mx_days TO mtasts_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON mx_days TO mtasts_worker;
+
+-- The policy that would follow from the MX hosts as DNS names them: one for each domain at most, replaced when another
+-- policy would follow.
+CREATE TABLE mx_proposals (
+    domain_id uuid PRIMARY KEY,
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    policy_text text NOT NULL,
+    proposed_at timestamptz NOT NULL,
+    last_seen_at timestamptz NOT NULL,
+    dismissed_at timestamptz,
+    FOREIGN KEY (domain_id, tenant_id) REFERENCES domains (id, tenant_id)
+);
+
+ALTER TABLE mx_proposals ENABLE ROW LEVEL SECURITY;
+ALTER TABLE mx_proposals FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON mx_proposals TO mtasts_api
+    USING (tenant_id = nullif(current_setting('app.tenant', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::uuid);
+CREATE POLICY worker ON mx_proposals TO mtasts_worker
+    USING ((SELECT current_user = 'mtasts_worker')) WITH CHECK ((SELECT current_user = 'mtasts_worker'));
+GRANT SELECT, DELETE, UPDATE (dismissed_at) ON mx_proposals TO mtasts_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON mx_proposals TO mtasts_worker;

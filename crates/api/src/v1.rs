@@ -12,10 +12,11 @@ pub(crate) mod events;
 pub(crate) mod fields;
 pub(crate) mod operations;
 pub(crate) mod policy;
+pub(crate) mod proposal;
 pub(crate) mod quotas;
 pub(crate) mod readiness;
-pub(crate) mod report_settings;
 pub(crate) mod report_arrivals;
+pub(crate) mod report_settings;
 pub(crate) mod reports;
 pub(crate) mod tenants;
 pub(crate) mod usage;
@@ -57,6 +58,9 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(dns_credentials::read::read_dns_credential)
         .service(dns_credentials::delete::delete_dns_credential)
         .service(readiness::read::read_readiness)
+        .service(proposal::read::read_proposal)
+        .service(proposal::apply::apply_proposal)
+        .service(proposal::dismiss::dismiss_proposal)
         .service(policy::read::read_policy)
         .service(policy::replace::replace_policy)
         .service(policy::patch::patch_policy)

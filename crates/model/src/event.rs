@@ -8,8 +8,8 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArrivalId, CertificateId, ConditionKind, DomainId, HostName, MailDomain, Mode, PolicyId, PolicyVersionId,
-    ReportKind, Status, Timestamp, WebhookId,
+    ArrivalId, CertificateId, ConditionKind, DomainId, HostName, MailDomain, Mode, MxPattern, PolicyId,
+    PolicyVersionId, ProposalId, ReportKind, Status, Timestamp, WebhookId,
 };
 
 /// The version of the payloads' form. Members may be added to a version; none is removed or changes its meaning.
@@ -93,6 +93,8 @@ events! {
     ReporterBack = "report.reporter_back";
     /// Something that arrived as a report could not be read.
     ReportQuarantined = "report.quarantined";
+    /// Another policy would follow from the MX hosts in DNS than the one that there is.
+    ProposalMade = "proposal.made";
     /// Somebody asked for a test of a webhook.
     WebhookTest = "webhook.test";
 }
@@ -340,6 +342,22 @@ pub struct ReportQuarantined {
     pub reason: String,
 }
 
+/// See [`EventType::ProposalMade`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposalMade {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// Which.
+    pub proposal_id: ProposalId,
+    /// The MX hosts in DNS that the policy does not cover.
+    pub new_mx: Vec<HostName>,
+    /// The patterns of the policy that no MX host in DNS matches.
+    pub gone_mx: Vec<MxPattern>,
+    /// The mode of the policy.
+    pub mode: Mode,
+}
+
 /// See [`EventType::WebhookTest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookTest {
@@ -365,6 +383,7 @@ impl EventData {
             Self::ReporterSilent(data) => Some(&data.domain),
             Self::ReporterBack(data) => Some(&data.domain),
             Self::ReportQuarantined(data) => Some(&data.domain),
+            Self::ProposalMade(data) => Some(&data.domain),
             Self::WebhookTest(_) => None,
         }
     }

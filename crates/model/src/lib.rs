@@ -5,6 +5,7 @@
 mod causes;
 pub mod clock;
 pub mod condition;
+pub mod drift;
 pub mod event;
 pub mod feed;
 pub mod ids;
@@ -28,7 +29,7 @@ pub use event::{EventData, EventType};
 pub use feed::Revision;
 pub use ids::{
     ApiKeyId, ArrivalId, AuditEventId, CertificateId, DeliveryId, DnsCredentialId, DomainId, EventId, NodeId,
-    OperationId, OrderId, PolicyVersionId, ReportId, TenantId, WebhookId,
+    OperationId, OrderId, PolicyVersionId, ProposalId, ReportId, TenantId, WebhookId,
 };
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;

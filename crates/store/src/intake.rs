@@ -181,9 +181,10 @@ impl Store {
         }
     }
 
-    /// Sees that the partitions of this month and the next are there. Returns how many were made.
+    /// Sees that the partitions of this month and the next two are there, so that what arrives has its place. Returns how
+    /// many were made.
     pub async fn ensure_report_partitions(&self, now: Timestamp) -> Result<u32, StoreError> {
-        let next = now.checked_add_months(Months::new(1)).unwrap_or(now);
+        let next = now.checked_add_months(Months::new(2)).unwrap_or(now);
         self.make_report_partitions(now, next).await
     }
 

@@ -10,7 +10,7 @@ mod zones;
 
 use std::collections::BTreeSet;
 
-use mtasts_model::{DomainId, TenantId, Timestamp};
+use mtasts_model::{DomainId, PolicyVersionId, TenantId, Timestamp};
 use sea_orm::{DatabaseTransaction, FromQueryResult};
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -68,11 +68,40 @@ impl LeaseTx {
         Ok(())
     }
 
-    fn id(&self) -> Uuid {
+    pub(crate) fn db(&self) -> &DatabaseTransaction {
+        &self.tx
+    }
+
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The domain's name, as its row has it.
+    pub(crate) fn name(&self) -> &str {
+        &self.domain.name
+    }
+
+    pub(crate) fn version_id(&self) -> Option<Uuid> {
+        self.domain.version_id
+    }
+
+    pub(crate) fn set_version_id(&mut self, version: PolicyVersionId) {
+        self.domain.version_id = Some(version.as_uuid());
+    }
+
+    pub(crate) fn nudge(&mut self, channel: Channel) {
+        self.nudges.insert(channel);
+    }
+
+    pub(crate) fn id(&self) -> Uuid {
         self.lease.domain_id.as_uuid()
     }
 
-    fn at(&self) -> At {
+    pub(crate) fn at(&self) -> At {
         At { table: "domains", row: self.id() }
     }
 

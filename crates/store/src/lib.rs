@@ -28,11 +28,12 @@ mod nudge;
 mod operation;
 mod order;
 mod proof;
+mod proposal;
 mod quota;
+mod report;
 mod report_alert;
 mod report_alert_tx;
 mod report_settings;
-mod report;
 mod schedule;
 mod sql;
 mod store;
@@ -73,16 +74,17 @@ pub use operation::{
 };
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};
+pub use proposal::{Proposal, SpareIds};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
+pub use report::{
+    AnyArrival, Applied, DomainHistory, DueArrival, HeldDomain, NewDmarcResult, NewReport, NewTlsResult, RawArrival,
+    ReadArrival, ReplayFilter, Replayed, ReportRetention, ReportsForgotten, Sum, VersionThen,
+};
 pub use report_alert::DueAlerts;
 pub use report_alert_tx::{
     AlertFacts, AlertMemory, AlertTx, DaySessions, FailureKind, Quarantined, ReporterDays, SilentReporter,
 };
 pub use report_settings::ReportSettings;
-pub use report::{
-    Applied, ArrivalView, DmarcResult, DomainHistory, DueArrival, HeldDomain, NewReport, RawArrival, ReadArrival,
-    ReplayFilter, Replayed, ReportRetention, ReportsForgotten, Sum, TlsResult, VersionThen,
-};
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{

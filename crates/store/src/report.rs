@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 
 pub use apply::Applied;
 pub use history::{DomainHistory, HeldDomain, VersionThen};
-pub use quarantine::{ArrivalView, ReplayFilter, Replayed};
+pub use quarantine::{AnyArrival, ReplayFilter, Replayed};
 pub use tidy::{ReportRetention, ReportsForgotten};
 
 /// An arrival that a worker has claimed.
@@ -125,9 +125,9 @@ pub struct NewReport {
     /// The same together with who signed it: another's signed copy of it is another report.
     pub signed_key: Option<[u8; 32]>,
     /// Failures.
-    pub tls: Vec<TlsResult>,
+    pub tls: Vec<NewTlsResult>,
     /// Sources.
-    pub dmarc: Vec<DmarcResult>,
+    pub dmarc: Vec<NewDmarcResult>,
     /// What it adds to the day; empty if it does not count.
     pub sums: Vec<Sum>,
 }
@@ -156,7 +156,7 @@ pub struct Sum {
 
 /// One failure detail of a TLS report (RFC 8460 §4.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsResult {
+pub struct NewTlsResult {
     /// The result type, or what the sender wrote.
     pub result: String,
     /// Sessions that failed so.
@@ -183,7 +183,7 @@ pub struct TlsResult {
 
 /// One record of a DMARC report.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DmarcResult {
+pub struct NewDmarcResult {
     /// `source_ip`.
     pub source_ip: Option<IpAddr>,
     /// `count`.

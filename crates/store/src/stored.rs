@@ -123,7 +123,7 @@ impl At {
     }
 
     pub(crate) fn mx_source(self, word: &str) -> Result<MxSource, StoreError> {
-        self.word("mx_source", word, &[MxSource::Auto, MxSource::Listed], mx_source_word)
+        self.word("mx_source", word, &[MxSource::Auto, MxSource::Listed, MxSource::Follow], mx_source_word)
     }
 
     pub(crate) fn report_uris(self, value: Value) -> Result<Vec<ReportUri>, StoreError> {
@@ -159,6 +159,7 @@ pub(crate) fn mx_source_word(source: MxSource) -> &'static str {
     match source {
         MxSource::Auto => "auto",
         MxSource::Listed => "listed",
+        MxSource::Follow => "follow",
     }
 }
 

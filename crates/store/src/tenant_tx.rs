@@ -11,10 +11,10 @@ mod operations;
 mod policies;
 mod quotas;
 mod rehearsal;
-mod report_settings;
 mod report_arrivals;
 mod report_results;
 mod report_rows;
+mod report_settings;
 mod report_sums;
 mod reports;
 mod usage;
@@ -171,7 +171,7 @@ impl TenantTx {
         schedule::wake(&self.tx, id, now).await
     }
 
-    async fn audit(
+    pub(crate) async fn audit(
         &self,
         by: &Actor,
         action: &str,

@@ -15,14 +15,26 @@ pub enum VersionReason {
     ModeChanged,
     /// The tenant went back to an earlier version.
     RolledBack,
+    /// The tenant applied a proposal that was made from the MX hosts in DNS.
+    Proposed,
+    /// New MX hosts were taken in by themselves, as the tenant chose.
+    Followed,
     /// Mode `none`, so that the domain can be removed safely (RFC 8461 §8.3).
     Withdrawn,
 }
 
 impl VersionReason {
     /// All reasons.
-    pub const ALL: [Self; 6] =
-        [Self::Registered, Self::Discovered, Self::Changed, Self::ModeChanged, Self::RolledBack, Self::Withdrawn];
+    pub const ALL: [Self; 8] = [
+        Self::Registered,
+        Self::Discovered,
+        Self::Changed,
+        Self::ModeChanged,
+        Self::RolledBack,
+        Self::Proposed,
+        Self::Followed,
+        Self::Withdrawn,
+    ];
 
     /// The word that the API and the store use.
     pub fn as_str(self) -> &'static str {
@@ -32,6 +44,8 @@ impl VersionReason {
             Self::Changed => "changed",
             Self::ModeChanged => "mode-changed",
             Self::RolledBack => "rolled-back",
+            Self::Proposed => "proposed",
+            Self::Followed => "followed",
             Self::Withdrawn => "withdrawn",
         }
     }

@@ -5,7 +5,7 @@ use mtasts_model::{
     feed::Challenge,
     lifecycle::{DelegationSeen, DomainZones, MxSeen},
 };
-use mtasts_store::{NewCertificate, NewVersion, StoreError};
+use mtasts_store::{NewCertificate, NewVersion, SpareIds, StoreError};
 
 pub(crate) use mtasts_model::causes;
 
@@ -17,7 +17,11 @@ pub(crate) enum Finding {
         version: NewVersion,
         mx: Option<MxSeen>,
     },
-    Mx(MxSeen),
+    /// With ids for the version that follows, where the tenant chose to have MX hosts followed.
+    Mx {
+        seen: MxSeen,
+        follow: Option<SpareIds>,
+    },
     TakeHost,
     ReleaseHost,
     ServeHost {

@@ -79,7 +79,13 @@ async fn apply(tx: &mut LeaseTx, finding: &Finding) -> Result<(), StoreError> {
             }
             tx.first_version(version.clone()).await.map(|_made| ())
         }
-        Finding::Mx(seen) => tx.mx_seen(seen).await,
+        Finding::Mx { seen, follow } => {
+            tx.mx_seen(seen).await?;
+            match follow {
+                Some(ids) => tx.follow_mx(seen, ids.clone()).await.map(|_made| ()),
+                None => Ok(()),
+            }
+        }
         Finding::TakeHost => {
             let taken = tx.take_host().await?;
             if let Some(previous) = taken.previous_owner {

@@ -59,6 +59,9 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/v1/dns-credentials/{dns_credential_id}", Key(DomainsRead)),
     ("DELETE", "/v1/dns-credentials/{dns_credential_id}", Key(DomainsWrite)),
     ("GET", "/v1/domains/{domain_id}/readiness", Key(DomainsRead)),
+    ("GET", "/v1/domains/{domain_id}/proposal", Key(DomainsRead)),
+    ("POST", "/v1/domains/{domain_id}/proposal:apply", Key(PolicyWrite)),
+    ("POST", "/v1/domains/{domain_id}/proposal:dismiss", Key(PolicyWrite)),
     ("GET", "/v1/domains/{domain_id}/policy", Key(DomainsRead)),
     ("PUT", "/v1/domains/{domain_id}/policy", Key(PolicyWrite)),
     ("PATCH", "/v1/domains/{domain_id}/policy", Key(PolicyWrite)),
@@ -233,7 +236,7 @@ mod tests {
             let Key(scope) = access else { continue };
             let reads = scope.as_str().ends_with(":read") || *scope == CustomersAct;
             assert!(*method == "GET" || !reads, "{method} {path} changes something with {scope}");
-            let policy = path.contains("/policy") || path.ends_with("/mode");
+            let policy = ["/policy", "/mode", "/proposal"].iter().any(|part| path.contains(part));
             assert!(*method == "GET" || policy == (*scope == PolicyWrite), "{method} {path} with {scope}");
         }
     }

@@ -31,6 +31,8 @@ pub enum ProblemKind {
     DomainExists,
     /// Mode `enforce` without proof.
     EnforceNotProven,
+    /// What was proposed no longer follows.
+    ProposalOutdated,
     /// The domain is being withdrawn, or is gone.
     DomainWithdrawing,
     /// Somebody else changed the policy in between.
@@ -99,7 +101,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -114,6 +116,7 @@ impl ProblemKind {
         Self::BodyTooSlow,
         Self::DomainExists,
         Self::EnforceNotProven,
+        Self::ProposalOutdated,
         Self::DomainWithdrawing,
         Self::PolicyChanged,
         Self::IdempotencyInFlight,
@@ -163,6 +166,7 @@ impl ProblemKind {
             Self::BodyTooSlow => "body-too-slow",
             Self::DomainExists => "domain-exists",
             Self::EnforceNotProven => "enforce-not-proven",
+            Self::ProposalOutdated => "proposal-outdated",
             Self::DomainWithdrawing => "domain-withdrawing",
             Self::PolicyChanged => "policy-changed",
             Self::IdempotencyInFlight => "idempotency-in-flight",
@@ -209,6 +213,7 @@ impl ProblemKind {
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::DomainExists
             | Self::EnforceNotProven
+            | Self::ProposalOutdated
             | Self::DomainWithdrawing
             | Self::PolicyChanged
             | Self::DelegationChanged
@@ -258,6 +263,7 @@ impl ProblemKind {
             Self::BodyTooSlow => "The body did not arrive in time",
             Self::DomainExists => "The domain is registered already",
             Self::EnforceNotProven => "Enforce is not proven to be safe",
+            Self::ProposalOutdated => "The proposal no longer stands",
             Self::DomainWithdrawing => "The domain is being withdrawn",
             Self::PolicyChanged => "The policy was changed in between",
             Self::IdempotencyInFlight => "The first request with this key is still running",
@@ -347,6 +353,11 @@ impl ProblemKind {
                  old, found every one of them covered and passing. `reasons` lists what is missing, by host. Correct \
                  that and ask for a new look with `POST /v1/domains/{domain_id}/verify`; or, if you know better, send \
                  `\"force\": true` with a `reason`, which is kept with the version and in the audit log."
+            }
+            Self::ProposalOutdated => {
+                "A proposal follows from the current policy and the latest look at the MX hosts. One of them has changed \
+                 since, so that what was proposed is not what would follow now. Nothing was changed: read the proposal \
+                 again with `GET /v1/domains/{domain_id}/proposal`."
             }
             Self::DomainWithdrawing => {
                 "The domain was deleted. Mode `none` is served until no sender can hold an older policy, and nothing \

@@ -48,7 +48,8 @@ pub(crate) struct PolicyBody {
     text: String,
     /// How far it has come.
     state: VersionState,
-    /// Why it was made: `registered`, `discovered`, `changed`, `mode-changed`, `rolled-back` or `withdrawn`.
+    /// Why it was made: `registered`, `discovered`, `changed`, `mode-changed`, `rolled-back`,
+    /// `proposed`, `followed` or `withdrawn`.
     #[schema(example = "changed")]
     reason: &'static str,
     /// Why the proof for `enforce` was overridden.

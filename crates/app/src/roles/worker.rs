@@ -95,7 +95,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
 /// Forgets what nobody needs any more, hourly. Several workers may do so at once.
 async fn tidy(store: Store, kept: ReportRetention, clock: Arc<dyn Clock>, stop: CancellationToken) {
     // What arrives in the month to come has a place already, and should after a long pause as well.
-    if let Err(error) = store.make_report_partitions(clock.now()).await {
+    if let Err(error) = store.ensure_report_partitions(clock.now()).await {
         tracing::warn!(error = %causes(&error), "partitions for reports could not be made; the next try is in an hour");
     }
     while timeout(TIDY_INTERVAL, stop.cancelled()).await.is_err() {

@@ -224,6 +224,8 @@ pub enum MxSource {
     Auto,
     /// The tenant lists them.
     Listed,
+    /// New hosts in DNS are taken in by themselves, as far as [`crate::drift::followed`] lets them.
+    Follow,
 }
 
 /// The newest policy version and how far it has come.

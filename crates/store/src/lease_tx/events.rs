@@ -35,18 +35,18 @@ struct InUse {
 }
 
 impl LeaseTx {
-    async fn emit(&mut self, data: impl Into<EventData>) -> Result<(), StoreError> {
+    pub(crate) async fn emit(&mut self, data: impl Into<EventData>) -> Result<(), StoreError> {
         if event::emit(&self.tx, self.lease.tenant_id, data, self.now).await? {
             self.nudges.insert(Channel::Webhooks);
         }
         Ok(())
     }
 
-    fn event_domain(&self) -> Result<EventDomain, StoreError> {
+    pub(crate) fn event_domain(&self) -> Result<EventDomain, StoreError> {
         event::domain(self.lease.domain_id, &self.domain.name)
     }
 
-    pub(super) async fn tell_of_policy(&mut self, made: &Made) -> Result<(), StoreError> {
+    pub(crate) async fn tell_of_policy(&mut self, made: &Made) -> Result<(), StoreError> {
         let data = made.event(self.event_domain()?);
         self.emit(data).await
     }

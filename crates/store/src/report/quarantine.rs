@@ -14,7 +14,7 @@ use crate::{Actor, Channel, Store, StoreError, audit, nudge, sql};
 
 /// An arrival but for its octets.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ArrivalView {
+pub struct AnyArrival {
     /// Which.
     pub id: ArrivalId,
     /// Of the label that it was sent to.
@@ -102,7 +102,7 @@ const COLUMNS: &str =
     "id, tenant_id, domain_id, kind, via, received_at, host(peer) AS peer, client_name, envelope_from,
     content_type, octets, state, reason, problem, reports, repeated, attempts, read_at, read_by";
 
-impl From<ViewRow> for ArrivalView {
+impl From<ViewRow> for AnyArrival {
     fn from(row: ViewRow) -> Self {
         let count = |number: i32| u64::try_from(number).unwrap_or_default();
         Self {
@@ -136,7 +136,7 @@ impl Store {
         reason: Option<&str>,
         after: Option<ArrivalId>,
         limit: u32,
-    ) -> Result<Vec<ArrivalView>, StoreError> {
+    ) -> Result<Vec<AnyArrival>, StoreError> {
         let filter = if reason.is_some() { "reason = $3 AND" } else { "" };
         let sql = format!(
             "SELECT {COLUMNS} FROM report_arrivals WHERE {filter} state = 'quarantined' AND id > $1 ORDER BY id LIMIT $2"
@@ -145,13 +145,13 @@ impl Store {
         let mut values = vec![after.into(), i64::from(limit.min(sql::MAX_LIST)).into()];
         values.extend(reason.map(sea_orm::Value::from));
         let rows = sql::all::<ViewRow>(self.db(), &sql, values).await?;
-        Ok(rows.into_iter().map(ArrivalView::from).collect())
+        Ok(rows.into_iter().map(AnyArrival::from).collect())
     }
 
     /// One arrival.
-    pub async fn arrival(&self, id: ArrivalId) -> Result<Option<ArrivalView>, StoreError> {
+    pub async fn arrival(&self, id: ArrivalId) -> Result<Option<AnyArrival>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM report_arrivals WHERE id = $1");
-        Ok(sql::one::<ViewRow>(self.db(), &sql, vec![id.as_uuid().into()]).await?.map(ArrivalView::from))
+        Ok(sql::one::<ViewRow>(self.db(), &sql, vec![id.as_uuid().into()]).await?.map(AnyArrival::from))
     }
 
     /// Its octets; None when it is no more, or they are.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::{DmarcResult, NewReport, TlsResult, figure};
+use super::{NewDmarcResult, NewReport, NewTlsResult, figure};
 use crate::StoreError;
 
 /// Rows of one statement, so that none of them takes long or a large message.
@@ -151,7 +151,7 @@ pub(super) const INSERT_TLS: &str = "
         edge_verdict text, edge_reason text)";
 
 impl TlsRow {
-    pub(super) fn of(report: &NewReport, seq: usize, row: &TlsResult) -> Self {
+    pub(super) fn of(report: &NewReport, seq: usize, row: &NewTlsResult) -> Self {
         Self {
             report_id: report.id.as_uuid(),
             seq,
@@ -204,7 +204,7 @@ pub(super) const INSERT_DMARC: &str = "
         passed boolean, header_from text, envelope_from text, details jsonb)";
 
 impl DmarcRow {
-    pub(super) fn of(report: &NewReport, seq: usize, row: DmarcResult) -> Self {
+    pub(super) fn of(report: &NewReport, seq: usize, row: NewDmarcResult) -> Self {
         Self {
             report_id: report.id.as_uuid(),
             seq,

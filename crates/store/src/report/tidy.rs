@@ -12,9 +12,6 @@ use crate::{Store, StoreError, sql};
 const AT_ONCE: i64 = 5_000;
 /// How long octets are known again.
 const DIGESTS_KEPT: TimeDelta = TimeDelta::days(30);
-/// Partitions are made this long ahead.
-const AHEAD: TimeDelta = TimeDelta::days(62);
-
 /// How long reports are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportRetention {
@@ -94,16 +91,10 @@ const OLD_OF_TENANT: [&str; 7] = [
 ];
 
 impl Store {
-    /// Makes the partitions of the months to come, so that what arrives has its place.
-    pub async fn make_report_partitions(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let sql = "SELECT make_report_partitions($1, $2) AS number";
-        let row = sql::one::<CountRow>(self.db(), sql, vec![now.into(), (now + AHEAD).into()]).await?;
-        Ok(row.map_or(0, |row| u64::try_from(row.number).unwrap_or_default()))
-    }
-
     /// Forgets one batch of what has had its time: call again while there are rows. Partitions are seen to as well.
     pub async fn prune_reports(&self, kept: &ReportRetention, now: Timestamp) -> Result<ReportsForgotten, StoreError> {
-        let mut forgotten = ReportsForgotten { made: self.make_report_partitions(now).await?, ..Default::default() };
+        let mut forgotten =
+            ReportsForgotten { made: self.ensure_report_partitions(now).await?.into(), ..Default::default() };
         let drops = [
             ("report_arrivals", kept.raw),
             ("reports", kept.results),

@@ -22,6 +22,7 @@ mod orders;
 mod outage;
 mod plans;
 mod proof;
+mod proposals;
 mod tenancy;
 mod tree;
 mod usage;

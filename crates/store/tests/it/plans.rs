@@ -111,6 +111,8 @@ const LOAD: &str = r#"
         FROM n, generate_series(1, 10) l WHERE i <= 5000;
     INSERT INTO mx_days SELECT uid('dom', i), date '2025-12-31' - d, 'mx.example.net', ten(i), now(), now()
         FROM n, generate_series(0, 1) d;
+    INSERT INTO mx_proposals SELECT uid('dom', i), ten(i), uid('prp', i),
+        E'version: STSv1\r\nmode: testing\r\nmx: mx2.example.net\r\nmax_age: 60\r\n', now(), now() FROM n;
     INSERT INTO report_days SELECT ten(i), uid('dom', i), 'tls-rpt', dimension, date '2025-12-31', dimension, 'verified', 1,
         1, 1 FROM n, unnest(ARRAY['total', 'organization']) dimension;
     INSERT INTO failed_validations SELECT 'd' || i || '.example', now() FROM n;
@@ -275,6 +277,7 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
     tx.versions(sample.domain, None, 50).await.unwrap();
     let seen = mx_seen(sample.now);
     tx.proof(sample.domain, Some(&seen), sample.now).await.unwrap();
+    tx.proposal(sample.domain).await.unwrap();
     tx.mx_history(sample.domain, sample.now).await.unwrap();
     tx.list_api_keys(None, 50).await.unwrap();
     tx.audit_events(None, 50).await.unwrap();

@@ -1,8 +1,11 @@
 //! MX hosts: found for the first policy, probed for its proof.
 
-use mtasts_model::{Mode, MxPattern, Policy, PolicyId, PolicyVersionId, lifecycle::MxSeen};
+use mtasts_model::{
+    Mode, MxPattern, Policy, PolicyId, PolicyVersionId,
+    lifecycle::{MxSeen, MxSource},
+};
 use mtasts_probe::{MxRoute, MxRouteError, mx_route};
-use mtasts_store::{NewVersion, VersionReason};
+use mtasts_store::{NewVersion, SpareIds, VersionReason};
 
 use super::Context;
 use crate::outcome::{Failure, Finding, StepError};
@@ -53,7 +56,15 @@ impl Context<'_> {
     /// Looks at every MX host as a sender would.
     pub(super) async fn probe_mx(&self) -> Result<Finding, StepError> {
         let looked = self.deps.mx_prober.look_at_mx(&self.facts.name).await;
-        Ok(Finding::Mx(looked.map_err(|error| unknown_route(&error))?))
+        let seen = looked.map_err(|error| unknown_route(&error))?;
+        let follow = (self.facts.mx_source == MxSource::Follow).then(|| self.spare_ids());
+        Ok(Finding::Mx { seen, follow })
+    }
+
+    /// Drawn before it is known whether they are needed: what a transaction decides, it decides on what it has.
+    pub(super) fn spare_ids(&self) -> SpareIds {
+        let (now, entropy) = (self.now(), &*self.deps.entropy);
+        SpareIds { version: PolicyVersionId::draw(now, entropy), policy: PolicyId::draw(now, entropy) }
     }
 }
 

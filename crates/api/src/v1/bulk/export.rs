@@ -37,7 +37,9 @@ impl From<&DomainView> for ExportedDomain {
     fn from(view: &DomainView) -> Self {
         let policy = view.version.as_ref().map(|version| &version.policy);
         let mx = match (view.mx_source, policy) {
-            (MxSource::Listed, Some(policy)) => policy.mx().iter().map(mtasts_model::MxPattern::as_str).collect(),
+            (MxSource::Listed | MxSource::Follow, Some(policy)) => {
+                policy.mx().iter().map(mtasts_model::MxPattern::as_str).collect()
+            }
             _ => json!("auto"),
         };
         Self {

@@ -170,7 +170,8 @@ pub(crate) struct CertificateBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Mx)]
 pub(crate) struct MxBody {
-    /// Who chooses the patterns: `auto` (the hosts that were found at registration) or `listed`.
+    /// Who chooses the patterns: `auto` (the hosts that were found at registration), `listed`, or `follow`: new hosts that
+    /// pass every check are taken in by themselves.
     #[schema(example = "auto")]
     source: &'static str,
     /// The hosts as a sender sees them, in order of preference.
@@ -356,6 +357,7 @@ impl MxBody {
             source: match view.mx_source {
                 MxSource::Auto => "auto",
                 MxSource::Listed => "listed",
+                MxSource::Follow => "follow",
             },
             hosts: hosts.iter().map(|mx| MxHostBody::of(mx, policy)).collect(),
             checked_at: seen.map(|seen| seen.at),

@@ -26,10 +26,23 @@ pub(crate) struct UpdateDomain {
     /// TLS reporting.
     #[serde(default, deserialize_with = "object")]
     tls_rpt: Option<TlsRpt>,
+    /// `follow`: new MX hosts in DNS that pass every check are taken into the policy by themselves (in mode `enforce` only
+    /// those beneath the domain). `listed`: they make a proposal.
+    mx_source: Option<MxSourceChoice>,
     /// Tags of your own, to find the domain by in lists: these and no others. Up to 20 words of letters, digits, `:`, `.`,
     /// `_` and `-`.
     #[schema(value_type = Option<Vec<TagSchema>>, max_items = 20)]
     tags: Option<Vec<String>>,
+}
+
+/// Who chooses the MX patterns.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MxSourceChoice {
+    /// New hosts that pass are taken in.
+    Follow,
+    /// You.
+    Listed,
 }
 
 struct Errors;
@@ -83,6 +96,10 @@ pub(crate) async fn update_domain(
     let mut view = matching(&tx, &scope, id.0, &if_match).await?;
     if let Some(uris) = uris {
         view = tx.set_report_uris(id.0, &uris, &scope.actor(), scope.now()).await?;
+    }
+    if let Some(source) = body.value.mx_source {
+        let follow = matches!(source, MxSourceChoice::Follow);
+        view = tx.set_mx_follow(id.0, follow, &scope.actor(), scope.now()).await?;
     }
     if let Some(tags) = tags {
         view = tx.set_tags(id.0, &tags, &scope.actor(), scope.now()).await?;

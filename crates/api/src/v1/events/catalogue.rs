@@ -146,6 +146,17 @@ fn entry(event_type: EventType) -> Entry {
                 "reason": "not-json",
             }),
         ),
+        EventType::ProposalMade => Entry::new::<payload::ProposalMade>(
+            "Another policy is proposed",
+            "The MX hosts in DNS are others than the policy names: `GET /v1/domains/{domain_id}/proposal` has the policy that \
+             would follow.",
+            json!({
+                "proposal_id": "prp_0190c3a0b1c27d3e8f4051627384950a",
+                "new_mx": ["mx3.example.com"],
+                "gone_mx": ["mx1.example.com"],
+                "mode": "enforce",
+            }),
+        ),
         EventType::WebhookTest => Entry::new::<payload::WebhookTest>(
             "A test",
             "Made by `POST /v1/webhooks/{webhook_id}/test`.",

@@ -194,6 +194,22 @@ payloads! {
         #[schema(example = "not-json")]
         reason: String,
     }
+
+    /// The policy that would follow.
+    struct ProposalMade as ProposalMadeEvent {
+        /// Which proposal.
+        #[schema(example = "prp_0190c3a0b1c27d3e8f4051627384950a")]
+        proposal_id: String,
+        /// The MX hosts in DNS that the policy does not cover.
+        #[schema(example = json!(["mx3.example.com"]))]
+        new_mx: Vec<String>,
+        /// The patterns of the policy that no MX host in DNS matches.
+        #[schema(example = json!(["mx1.example.com"]))]
+        gone_mx: Vec<String>,
+        /// The mode of the policy.
+        #[schema(value_type = ModeSchema)]
+        mode: String,
+    }
 }
 
 /// Whether something that is watched is too high, or no longer.

@@ -2,7 +2,7 @@
 
 use mtasts_model::ReportKind;
 use mtasts_reports::dmarc::{Record, Report};
-use mtasts_store::{DmarcResult, NewReport};
+use mtasts_store::{NewDmarcResult, NewReport};
 use serde_json::{Value as Json, json};
 
 use super::{Context, Header, KEPT_ROWS, is_too_large};
@@ -70,9 +70,9 @@ fn count(part: &mut NewReport, records: &[Record]) {
     part.sums = sums.finish();
 }
 
-fn row(record: &Record) -> DmarcResult {
+fn row(record: &Record) -> NewDmarcResult {
     let few = |list: Vec<Json>| -> Json { list.into_iter().take(MOST_DETAILS).collect() };
-    DmarcResult {
+    NewDmarcResult {
         source_ip: record.source.as_ref().and_then(|address| address.ip),
         messages: record.messages.unwrap_or(0),
         disposition: record.disposition.as_ref().map(|word| word.as_str().to_owned()).unwrap_or_default(),

@@ -7,7 +7,7 @@ use mtasts_reports::{
     Period,
     tls_rpt::{Failure, PolicyReport, Report},
 };
-use mtasts_store::{DomainHistory, NewReport, TlsResult, VersionThen};
+use mtasts_store::{DomainHistory, NewReport, NewTlsResult, VersionThen};
 use serde_json::{Value as Json, json};
 
 use super::{Context, Header, KEPT_ROWS, is_too_large};
@@ -110,12 +110,12 @@ fn part(
 
 /// The failures of a policy, and those that nothing more is told of.
 fn rows(
-    rows: &mut Vec<TlsResult>,
+    rows: &mut Vec<NewTlsResult>,
     policy: &PolicyReport,
     version: Option<PolicyVersionId>,
     (history, period): (Option<&DomainHistory>, Period),
 ) {
-    let row = |result: &str, sessions: u64| TlsResult {
+    let row = |result: &str, sessions: u64| NewTlsResult {
         result: result.to_owned(),
         sessions,
         counts: !policy.about_report_host,
@@ -129,7 +129,7 @@ fn rows(
         edge: None,
     };
     let judged = verdict(history, (period.begin, period.end));
-    let full = |failure: &Failure| TlsResult {
+    let full = |failure: &Failure| NewTlsResult {
         receiving_mx: failure.receiving_mx.clone(),
         receiving_ip: failure.receiving_ip.as_ref().and_then(|address| address.ip),
         sending_ip: failure.sending_ip.as_ref().and_then(|address| address.ip),
