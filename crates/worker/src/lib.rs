@@ -21,4 +21,4 @@ mod zones;
 pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerConfig};
 pub use webhooks::{WebhookConfig, WebhookDeps, WebhookWorker, seal_webhook_secret};
 pub use worker::{Worker, WorkerDeps};
-pub use zones::{CaaPolicy, Hosting, Infrastructure, Zones};
+pub use zones::{CaaPolicy, Hosting, Infrastructure, ReportHost, Zones};

@@ -76,7 +76,10 @@ impl IntakeSection {
             }
             (None, None) => None,
             _ => {
-                return Err(ConfigError::value("intake.certificate_file", "certificate and key are needed, or neither"));
+                return Err(ConfigError::value(
+                    "intake.certificate_file",
+                    "certificate and key are needed, or neither",
+                ));
             }
         };
         made.limits = self.limits()?;
