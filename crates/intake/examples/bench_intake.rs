@@ -185,14 +185,19 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, load: &Load) -> 
         .into_bytes();
         request.extend_from_slice(&body);
         let begin = Instant::now();
-        stream.write_all(&request).await.expect("sends");
+        // Where it is refused before its end, the answer says so.
+        let _ = stream.write_all(&request).await;
         read.clear();
         // The body of the answer is one JSON object.
         while !read.ends_with(b"}") {
             assert_ne!(stream.read_buf(&mut read).await.expect("an answer"), 0);
         }
         times.push(begin.elapsed());
-        refused += usize::from(!read.starts_with(b"HTTP/1.1 201"));
+        if !read.starts_with(b"HTTP/1.1 201") {
+            // Such an answer ends the connection.
+            refused += 1;
+            break;
+        }
     }
     (times, refused)
 }
@@ -215,7 +220,7 @@ async fn smtp<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, load: &Load) -> 
         let begin = Instant::now();
         stream.write_all(&mail).await.expect("sends");
         read.clear();
-        while read.iter().filter(|octet| **octet == b'\n').count() < 3 {
+        while String::from_utf8_lossy(&read).matches("\r\n").count() < 3 {
             assert_ne!(stream.read_buf(&mut read).await.expect("an answer"), 0);
         }
         times.push(begin.elapsed());
