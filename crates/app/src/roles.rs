@@ -107,6 +107,9 @@ pub(crate) async fn run(mut config: Config, roles: RoleSet) -> Result<(), Startu
     if roles.may_draw_secrets() && config.reports.host.is_none() {
         // With all roles in one process nobody else needs to be told.
         config.reports.host = Some(format!("reports.{}", config.service.zone()?));
+        if config.reports.addresses.is_empty() {
+            config.reports.addresses.clone_from(&config.nameserver.edge_addresses);
+        }
     }
     config.verify()?;
     let metrics = PrometheusBuilder::new()

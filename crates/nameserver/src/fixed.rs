@@ -96,8 +96,8 @@ impl Fixed {
         if reserved(&owner) || ancestors(&owner).any(reserved) {
             return Err(refused("names here belong to the service"));
         }
-        if owner.starts_with(b"\x01*") {
-            return Err(refused("wildcards are not for static records"));
+        if owner == b"\x01*" {
+            return Err(refused("a wildcard beneath the zone itself would stand for every name of nobody's"));
         }
         let ttl = record.ttl.unwrap_or(default_ttl);
         if ttl > i32::MAX.cast_unsigned() {
@@ -134,6 +134,14 @@ impl Fixed {
     /// Whether the name exists because of what is, or may come to be, beneath it.
     pub(super) fn is_between(&self, owner: &[u8]) -> bool {
         self.between.contains(owner)
+    }
+
+    /// The records of the wildcard that stands for a name, if it does not exist itself (RFC 4592 §3.3.1): that beneath
+    /// its nearest ancestor that exists.
+    pub(super) fn synthesized(&self, owner: &[u8], exists: impl Fn(&[u8]) -> bool) -> &[(u32, RData)] {
+        let is_there = |above: &&[u8]| !self.at(above).is_empty() || self.is_between(above) || exists(above);
+        let Some(encloser) = ancestors(owner).find(is_there) else { return &[] };
+        self.at(&[b"\x01*", encloser].concat())
     }
 
     /// The records at `*.edge`.

@@ -171,7 +171,16 @@ impl Zone {
         {
             return found;
         }
+        let synthesized = self.synthesized(owner, feed);
+        if !synthesized.is_empty() {
+            return of_type(synthesized, record_type).unwrap_or(Found::NoData);
+        }
         if feed.is_none() { Found::NotLoaded } else { Found::NxDomain }
+    }
+
+    /// The operator's wildcard for a name that does not exist itself. None is beneath tenants' names.
+    fn synthesized(&self, owner: &[u8], feed: Option<&Records>) -> &[(u32, RData)] {
+        self.fixed.synthesized(owner, |above| feed.is_some_and(|feed| feed.exists(above)))
     }
 
     /// What the name itself says; `None` when it does not exist, as far as is known.
@@ -224,6 +233,8 @@ impl Zone {
             !fixed.is_empty() || self.fixed.is_between(&owner) || feed.as_ref().is_some_and(|feed| feed.exists(&owner));
         if owner == WILDCARD || (is_edge_label(&owner) && !exists_itself) {
             (fixed, types) = (self.fixed.wildcard(), in_feed(WILDCARD));
+        } else if !exists_itself {
+            fixed = self.synthesized(&owner, feed.as_deref());
         }
         if !fixed.is_empty() {
             types.retain(|record_type| *record_type != RecordType::CNAME);

@@ -25,4 +25,4 @@ pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerCo
 pub use reports::{ReportConfig, ReportDeps, ReportWorker};
 pub use webhooks::{WebhookConfig, WebhookDeps, WebhookWorker, seal_webhook_secret};
 pub use worker::{Worker, WorkerDeps};
-pub use zones::{CaaPolicy, Hosting, Infrastructure, Zones};
+pub use zones::{CaaPolicy, Hosting, Infrastructure, ReportHost, Zones};

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use mtasts_dns::ZoneProvider;
 use mtasts_model::{Label, ZoneName, label::Placement};
 
-pub use self::infrastructure::{CaaPolicy, Infrastructure};
+pub use self::infrastructure::{CaaPolicy, Infrastructure, ReportHost};
 pub(crate) use self::writer::Writer;
 
 /// One place where a zone of the service is hosted. A zone that moves to another provider has two for a while.

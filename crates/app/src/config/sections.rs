@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use mtasts_dns::ResolverConfig;
 use mtasts_model::{HostName, NameRules, ZoneName};
 use mtasts_store::{ReportRetention, Role, StoreConfig};
-use mtasts_worker::ReportTemplate;
+use mtasts_worker::{ReportHost, ReportTemplate};
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -251,6 +251,11 @@ impl ReportsConfig {
     pub(crate) fn host(&self) -> Result<Option<HostName>, ConfigError> {
         let parse = |host: &String| HostName::parse(host).map_err(|error| ConfigError::value("reports.host", error));
         self.host.as_ref().map(parse).transpose()
+    }
+
+    /// The host as the zone that it lies in knows it.
+    pub(crate) fn report_host(&self) -> Result<Option<ReportHost>, ConfigError> {
+        Ok(self.host()?.map(|host| ReportHost { host, addresses: self.addresses.clone() }))
     }
 
     pub(crate) fn templates(&self) -> Result<Vec<ReportTemplate>, ConfigError> {

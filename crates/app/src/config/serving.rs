@@ -215,11 +215,45 @@ impl NameserverSection {
         made.ttl =
             Ttls { zone: self.zone_ttl_seconds, edge: self.edge_ttl_seconds, negative: self.negative_ttl_seconds };
         made.static_records = self.records.iter().map(RecordConfig::record).collect();
+        made.static_records.extend(self.report_records(config)?);
         made.transfers = self.transfer_peers()?;
         made.transfer_limits = self.transfer_limits()?;
         made.rate_limit = self.rate_limits()?;
         made.serial_epoch = self.serial_epoch;
         made.replica_path = Some(self.replica_file.clone().unwrap_or_else(|| config.data_dir.join("nameserver.redb")));
+        Ok(made)
+    }
+
+    /// Those of the host that takes reports, if it is in the zone, but for what the operator's own records say.
+    fn report_records(&self, config: &Config) -> Result<Vec<StaticRecord>, ConfigError> {
+        let zone = config.service.zone()?;
+        let Some(reports) = config.reports.report_host()?.filter(|reports| reports.is_in(&zone)) else {
+            return Ok(Vec::new());
+        };
+        let host = reports.host.as_str();
+        let record = |name: &str, record_type: &str, value: String| StaticRecord {
+            name: name.to_owned(),
+            record_type: record_type.to_owned(),
+            value,
+            ttl: None,
+        };
+        let (name, text) = reports.dmarc_consent();
+        let mut made = vec![record(&name, "TXT", text.to_owned())];
+        if !reports.addresses.is_empty() {
+            made.push(record(host, "MX", format!("10 {host}")));
+        }
+        made.extend(
+            reports
+                .addresses
+                .iter()
+                .map(|address| record(host, if address.is_ipv4() { "A" } else { "AAAA" }, address.to_string())),
+        );
+        made.retain(|made| {
+            !self.records.iter().any(|own| {
+                own.name.trim_end_matches('.').eq_ignore_ascii_case(&made.name)
+                    && own.record_type.eq_ignore_ascii_case(&made.record_type)
+            })
+        });
         Ok(made)
     }
 

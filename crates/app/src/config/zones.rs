@@ -336,6 +336,7 @@ impl Config {
             infrastructure: Infrastructure {
                 edge_addresses: self.nameserver.edge_addresses.clone(),
                 caa: self.caa_policy()?,
+                reports: self.reports.report_host()?,
                 ttl: self.nameserver.edge_ttl_seconds,
             },
             sweep_interval: super::serving::seconds("worker.sweep_seconds", self.worker.sweep_seconds)?,

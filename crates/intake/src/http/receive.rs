@@ -58,12 +58,7 @@ pub(super) async fn receive(
 type Answer = (Outcome, HttpResponse);
 
 async fn take(request: &HttpRequest, label: &str, payload: web::Payload, shared: &Shared) -> Result<Answer, Answer> {
-    // Whoever is in front may have read it in the other of two ways (RFC 9112 §6.3).
     let headers = request.headers();
-    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
-        let detail = "a body has a length or comes in chunks, not both";
-        return Err((Outcome::Malformed, answer::problem(StatusCode::BAD_REQUEST, detail)));
-    }
     // A connection without a place is being shut down.
     let Some(connection) = request.conn_data::<Connection>() else {
         return Err((Outcome::NoRoom, answer::unavailable("too many connections")));

@@ -339,6 +339,11 @@ impl Session {
             }
         }
         let (raw, held) = mail.body.into_parts();
+        // It is stored for each: one mail must not become a hundred large ones.
+        if raw.len() * envelope.recipients.len() > self.shared.config.limits.max_octets * PATIENCE {
+            counters::outcome(ReportVia::Smtp, Outcome::TooLarge);
+            return Reply::new(552, "5.3.4 too large for so many recipients");
+        }
         let (octets, digest) = (raw.len(), digest_of(&raw));
         let received_at = self.shared.clock.now();
         let client_name = self.hello.as_deref().and_then(|name| column(name, 255));

@@ -133,6 +133,24 @@ async fn there_are_no_more_than_100_recipients() {
 }
 
 #[tokio::test]
+async fn a_large_mail_is_not_multiplied() {
+    let mut config = config();
+    config.limits.max_octets = 10_000;
+    let house = House::with(config).await;
+    let mut to = vec![house.domain.tlsrpt()];
+    for index in 0..4 {
+        to.push(house.other_domain(&format!("d{index}.example")).await.tlsrpt());
+    }
+    let mut client = Smtp::with_mail(house.smtp(), &to).await;
+    client.ask("DATA", 354).await;
+    client.ask(&format!("{}\r\n.", "x".repeat(8_000)), 552).await;
+    client.envelope(&to).await;
+    client.ask("DATA", 354).await;
+    client.ask(&format!("{}\r\n.", "x".repeat(7_998)), 250).await;
+    assert_eq!(house.arrivals().await, 5);
+}
+
+#[tokio::test]
 async fn nobody_elses_mail_is_taken_and_none_is_passed_on() {
     let house = House::new().await;
     let label = &house.domain.label;

@@ -117,6 +117,31 @@ async fn static_records_are_served() {
 }
 
 #[tokio::test]
+async fn a_static_wildcard_stands_for_the_names_beneath_it_that_do_not_exist() {
+    let mut config = config();
+    config.static_records.push(StaticRecord {
+        name: "*._report._dmarc.reports.mail.sts.example".to_owned(),
+        record_type: "TXT".to_owned(),
+        value: "v=DMARC1;".to_owned(),
+        ttl: None,
+    });
+    let server = Running::start(config, TestFeed::with(&[])).await;
+    crate::support::until("the feed has been read", || server.nameserver.ready()).await;
+    for domain in ["example.com", "a.b.example.org"] {
+        let name = format!("{domain}._report._dmarc.reports.mail.sts.example");
+        assert_eq!(server.texts(&name).await, ["v=DMARC1;"]);
+        assert_negative(&server.ask(&name, RecordType::A).await, ResponseCode::NoError);
+    }
+    for existing in ["_report._dmarc", "_dmarc"] {
+        let name = format!("{existing}.reports.mail.sts.example");
+        assert_negative(&server.ask(&name, RecordType::TXT).await, ResponseCode::NoError);
+    }
+    for beside in ["x.reports.mail.sts.example", "x._dmarc.reports.mail.sts.example", "_report._dmarc.sts.example"] {
+        assert_negative(&server.ask(beside, RecordType::TXT).await, ResponseCode::NXDomain);
+    }
+}
+
+#[tokio::test]
 async fn static_records_that_cannot_be_served_are_refused_at_start() {
     let cases = [
         ("a.edge.sts.example", "A", "192.0.2.1"),

@@ -12,6 +12,7 @@ mod fixture;
 mod hostings;
 mod hosts;
 mod idempotency;
+mod intake;
 mod isolation;
 mod leases;
 mod limits;

@@ -115,6 +115,8 @@ const LOAD: &str = r#"
         E'version: STSv1\r\nmode: testing\r\nmx: mx2.example.net\r\nmax_age: 60\r\n', now(), now() FROM n;
     INSERT INTO report_days SELECT ten(i), uid('dom', i), 'tls-rpt', dimension, date '2025-12-31', dimension, 'verified', 1,
         1, 1 FROM n, unnest(ARRAY['total', 'organization']) dimension;
+    SELECT make_report_partitions('2026-01-01', '2026-02-01');
+    INSERT INTO report_digests SELECT uid('dom', i), sha256(i::text::bytea), uid('arr', i), now() FROM n;
     INSERT INTO failed_validations SELECT 'd' || i || '.example', now() FROM n;
     ANALYZE"#;
 
@@ -245,6 +247,7 @@ async fn nothing_that_runs_often_reads_a_table_from_end_to_end() {
     let api = fixture.store_of(Role::Api, 1).await;
     let edge = fixture.store_of(Role::Edge, 1).await;
     let worker = fixture.store_of(Role::Worker, 1).await;
+    let intake = fixture.store_of(Role::Intake, 1).await;
     for time in 0..TIMES {
         reads_of_the_api(&api, &sample).await;
         writes_of_the_api(&fixture, &api, &sample, time).await;
@@ -258,11 +261,29 @@ async fn nothing_that_runs_often_reads_a_table_from_end_to_end() {
     }
     drop(edge);
     assert_eq!(scans(&fixture).await, before, "the edge");
+    for time in 0..TIMES {
+        all_of_the_intake(&intake, &sample, time).await;
+    }
+    drop(intake);
+    assert_eq!(scans(&fixture).await, before, "the intake");
     for _ in 0..TIMES {
         all_of_the_worker(&fixture, &worker, &sample).await;
     }
     drop(worker);
     assert_eq!(scans(&fixture).await, before, "the worker");
+}
+
+async fn all_of_the_intake(intake: &Store, sample: &Sample, time: usize) {
+    let label = format!("{}zzza", "z".repeat(22)).parse().unwrap();
+    intake.recipient(&label, 100, sample.now).await.unwrap();
+    // One alone, and as many as come together.
+    for count in [1, 64] {
+        let new =
+            |number| crate::intake::arrival(sample.tenant, sample.domain, &format!("{time} {number}"), sample.now);
+        let batch: Vec<_> = (0..count).map(new).collect();
+        intake.accept_reports(&batch, 1_000_000, sample.now).await.unwrap();
+    }
+    intake.ensure_report_partitions(sample.now).await.unwrap();
 }
 
 async fn reads_of_the_api(api: &Store, sample: &Sample) {

@@ -20,15 +20,16 @@ pub(super) struct Wanted<'a> {
 
 impl Wanted<'_> {
     /// What is not known is not judged.
-    fn own_sets(&self, name: &str) -> impl Iterator<Item = DesiredSet> {
-        TYPES.into_iter().filter_map(move |record_type| {
-            let set = |data, settled| DesiredSet { name: name.to_owned(), record_type, data, settled };
-            match self.own.get(&record_type) {
-                Some(Some(data)) => Some(set(data.clone(), true)),
-                Some(None) => None,
-                None => Some(set(RecordData { ttl: 0, values: Vec::new() }, false)),
-            }
-        })
+    fn own_sets(&self, name: &str) -> Vec<DesiredSet> {
+        let set = |record_type, data, settled| DesiredSet { name: name.to_owned(), record_type, data, settled };
+        let known = self.own.iter().filter(|((own, _), _)| own == name);
+        let mut sets: Vec<_> =
+            known.filter_map(|((_, record_type), data)| Some(set(*record_type, data.clone()?, true))).collect();
+        if name == wildcard(&self.lease.zone) {
+            let unknown = TYPES.into_iter().filter(|of| !self.own.contains_key(&(name.to_owned(), *of)));
+            sets.extend(unknown.map(|of| set(of, RecordData { ttl: 0, values: Vec::new() }, false)));
+        }
+        sets
     }
 }
 
@@ -37,10 +38,7 @@ impl Desired for Wanted<'_> {
     async fn at(&self, names: &[String]) -> Result<Vec<DesiredSet>, BoxError> {
         let found = answered(self.store.wanted_at(self.lease, names)).await?;
         let mut sets: Vec<_> = found.into_iter().filter_map(desired).collect();
-        let own = wildcard(&self.lease.zone);
-        if names.contains(&own) {
-            sets.extend(self.own_sets(&own));
-        }
+        sets.extend(names.iter().flat_map(|name| self.own_sets(name)));
         Ok(sets)
     }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     desired::Wanted,
-    infrastructure::{OwnSets, TYPES, ensure},
+    infrastructure::{OwnSets, ensure, is_complete},
     writer::Writer,
 };
 use crate::{deadline::answered, outcome::causes};
@@ -31,8 +31,9 @@ impl Writer {
         let mut own = OwnSets::new();
         loop {
             if own_records_at <= Instant::now() {
-                own = self.deps.zones.infrastructure.wanted(&*self.deps.issuer).await;
-                let ensured = self.own_records(lease, &own).await && own.len() == TYPES.len();
+                let zone = self.hosting.provider.zone();
+                own = self.deps.zones.infrastructure.wanted(zone, &*self.deps.issuer).await;
+                let ensured = self.own_records(lease, &own).await && is_complete(&own, zone);
                 own_records_at = Instant::now() + if ensured { OWN_RECORDS } else { OWN_RECORDS_RETRY };
             }
             for outcome in [self.sweep_if_due(lease, &own).await, self.drain(lease).await] {

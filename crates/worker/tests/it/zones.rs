@@ -377,6 +377,30 @@ async fn the_wildcard_of_a_zone_leads_to_the_edges_and_names_who_may_issue() {
 }
 
 #[tokio::test]
+async fn a_zone_with_the_host_of_reports_has_its_addresses_and_its_consent_to_dmarc_reports() {
+    let world = World::new().await;
+    let (provider, other) = (Hosted::start(ZONE).await, Hosted::start(OTHER_ZONE).await);
+    let mut zones = zones(vec![hosting("main", &provider), hosting("other", &other)]);
+    let host = format!("reports.{ZONE}");
+    zones.infrastructure.reports = Some(mtasts_worker::ReportHost {
+        host: mtasts_model::HostName::parse(&host).unwrap(),
+        addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+    });
+    let _worker = start(&world, config("w"), zones);
+    for (name, record_type, value) in [
+        (host.clone(), RecordType::A, "192.0.2.1"),
+        (host.clone(), RecordType::Aaaa, "2001:db8::1"),
+        (format!("*._report._dmarc.{host}"), RecordType::Txt, "v=DMARC1;"),
+    ] {
+        wait_until(PATIENCE, "the zone has the records of its host", || async {
+            provider.values(&name, record_type) == Some(vec![value.to_owned()])
+        })
+        .await;
+        assert_eq!(other.values(&name, record_type), None, "it is in the other zone");
+    }
+}
+
+#[tokio::test]
 async fn no_certificate_is_ordered_while_the_zone_has_no_address_for_the_policy_host() {
     let world = World::new().await;
     let provider = Hosted::start(ZONE).await;
