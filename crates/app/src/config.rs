@@ -216,6 +216,7 @@ impl Config {
         self.probe(std::sync::Arc::new(mtasts_model::SystemClock))?;
         self.worker.config(self, "check".to_owned())?;
         self.webhooks.config()?;
+        self.reports.retention()?;
         self.issuer.check()?;
         self.api.public_url()?;
         self.limits.settings()?;

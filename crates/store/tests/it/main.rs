@@ -21,6 +21,8 @@ mod operations;
 mod orders;
 mod outage;
 mod plans;
+mod report_plans;
+mod reports;
 mod tenancy;
 mod tree;
 mod usage;
