@@ -1,5 +1,6 @@
 //! The command line.
 
+mod arrivals;
 mod audit;
 mod dnssec;
 mod reports;
@@ -96,6 +97,9 @@ enum AdminCommand {
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Reports that have arrived: those that could not be read, and reading them again
+    #[command(subcommand)]
+    Reports(arrivals::ArrivalsCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -248,6 +252,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
             command: Some(ZonesCommand::Forget { id, config }), ..
         })) => zones::forget(&id, &config),
         Command::Admin(AdminCommand::Audit(AuditCommand::Verify { tenant, config })) => audit::verify(tenant, &config),
+        Command::Admin(AdminCommand::Reports(command)) => arrivals::run(&command),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show(&args),
         Command::Openapi(args) => openapi(&args),
@@ -297,9 +302,12 @@ fn generate_key() {
 fn prune(days: u16, args: &ConfigArgs) -> Outcome {
     let config = load(args)?;
     logging::start(&config.log)?;
+    let kept = config.reports.retention()?;
     let gone = runtime()?.block_on(async {
         let store = roles::connect(&config, mtasts_store::Role::Worker).await?;
-        Ok::<_, StartupError>(roles::worker::forget(&store, &SystemClock, chrono::TimeDelta::days(days.into())).await?)
+        let reports = roles::worker::forget_reports(&store, &kept, &SystemClock).await?;
+        let rest = roles::worker::forget(&store, &SystemClock, chrono::TimeDelta::days(days.into())).await?;
+        Ok::<_, StartupError>(reports + rest)
     })?;
     println!("forgot {gone} entries");
     Ok(())

@@ -226,6 +226,7 @@ impl Config {
         self.worker.config(self, "check".to_owned())?;
         self.webhooks.config()?;
         self.intake.config(self)?;
+        self.reports.retention()?;
         self.issuer.check()?;
         self.api.public_url()?;
         self.limits.settings()?;

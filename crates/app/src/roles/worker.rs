@@ -113,7 +113,7 @@ async fn tidy(store: Store, kept: ReportRetention, clock: Arc<dyn Clock>, stop: 
 }
 
 /// Forgets reports that have had their time, in batches.
-async fn forget_reports(
+pub(crate) async fn forget_reports(
     store: &Store,
     kept: &ReportRetention,
     clock: &dyn Clock,

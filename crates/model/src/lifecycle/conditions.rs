@@ -36,10 +36,7 @@ fn verdict(facts: &DomainFacts, kind: ConditionKind, now: Timestamp) -> Verdict 
         ConditionKind::PolicyLive => policy_live(facts),
         ConditionKind::RecordPublished => record_published(facts),
         ConditionKind::MxReady => mx_ready(facts),
-        ConditionKind::ReportsArriving => {
-            let message = "Senders report to the addresses in the TLSRPT record; the service does not take reports in.";
-            (Status::Unknown, "NotCollected", message.to_owned())
-        }
+        ConditionKind::ReportsArriving => reports_arriving(facts, now),
     }
 }
 
@@ -217,6 +214,35 @@ fn record_published(facts: &DomainFacts) -> Verdict {
         return (Status::Unknown, "WaitingForPolicy", message);
     }
     (Status::Unknown, "Publishing", format!("The TXT record with id {} is being published.", version.policy_id))
+}
+
+/// Senders report once a day, on the day before, and only on domains that they have sent mail to.
+fn reports_arriving(facts: &DomainFacts, now: Timestamp) -> Verdict {
+    const FRESH_DAYS: i64 = 3;
+    const SILENT_DAYS: i64 = 7;
+    let Some(last) = facts.reports.last_day else {
+        let message = "No TLS report has arrived yet. Senders report once a day, on the day before, and only on domains \
+             that they have sent mail to.";
+        return (Status::Unknown, "NoneYet", message.to_owned());
+    };
+    let age = (now.date_naive() - last).num_days();
+    let proved = match facts.reports.last_verified_day {
+        Some(day) if day == last => String::new(),
+        Some(day) => format!(" The last one whose sender is proved is of {day}."),
+        None => " None of them has proved its sender by a DKIM signature.".to_owned(),
+    };
+    if age <= FRESH_DAYS {
+        return (Status::True, "Arriving", format!("The last TLS report is of {last}.{proved}"));
+    }
+    if age <= SILENT_DAYS {
+        let message = format!("The last TLS report is of {last}; senders do not report on days without mail.{proved}");
+        return (Status::Unknown, "Quiet", message);
+    }
+    let message = format!(
+        "The last TLS report is of {last}, {age} days ago. See whether {} still leads to the addresses for reports.",
+        facts.name.tls_rpt_record_name()
+    );
+    (Status::False, "Stopped", message)
 }
 
 /// True when every found MX host passes and is covered by the policy.

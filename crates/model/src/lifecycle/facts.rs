@@ -1,5 +1,7 @@
 //! What is known about one domain, as gathered from the store in one read.
 
+use chrono::NaiveDate;
+
 use crate::{
     clock::Timestamp,
     condition::Condition,
@@ -53,10 +55,21 @@ pub struct DomainFacts {
     pub mx: Option<MxSeen>,
     /// What the served ledger says.
     pub ledger: LedgerFacts,
+    /// What senders report on the domain.
+    pub reports: ReportFacts,
     /// Failures by step since its last success.
     pub attempts: Attempts,
     /// The conditions as they were last shown, for their `since`.
     pub conditions: Vec<Condition>,
+}
+
+/// TLS reports on the domain (RFC 8460), by the last day that any speaks of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReportFacts {
+    /// Of any sender.
+    pub last_day: Option<NaiveDate>,
+    /// Of one that has proved who it is.
+    pub last_verified_day: Option<NaiveDate>,
 }
 
 /// The service's zones in which a domain has its records: one, but for the time of a move.

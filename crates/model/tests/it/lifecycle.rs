@@ -499,3 +499,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn reports_are_said_to_arrive_while_they_do() {
+    use mtasts_model::lifecycle::ReportFacts;
+    let mut world = World::new(1, 1);
+    let mut verdict = |ago: Option<i64>, verified_ago: Option<i64>| {
+        let mut facts = world.gather();
+        let day = |ago: i64| (facts.created_at - TimeDelta::days(ago)).date_naive();
+        facts.reports = ReportFacts { last_day: ago.map(day), last_verified_day: verified_ago.map(day) };
+        let now = facts.created_at;
+        let conditions = plan(&facts, now).conditions;
+        let condition = conditions.into_iter().find(|condition| condition.kind == ConditionKind::ReportsArriving);
+        let condition = condition.unwrap();
+        (condition.status, condition.reason.clone(), condition.message.clone())
+    };
+    for (ago, verified, status, reason, says) in [
+        (None, None, Status::Unknown, "NoneYet", "once a day"),
+        (Some(1), Some(1), Status::True, "Arriving", "is of"),
+        (Some(3), None, Status::True, "Arriving", "None of them has proved its sender"),
+        (Some(1), Some(9), Status::True, "Arriving", "whose sender is proved is of"),
+        (Some(4), Some(4), Status::Unknown, "Quiet", "days without mail"),
+        (Some(7), Some(7), Status::Unknown, "Quiet", "days without mail"),
+        (Some(8), Some(8), Status::False, "Stopped", "8 days ago"),
+    ] {
+        let (found, because, message) = verdict(ago, verified);
+        assert_eq!((found, because.as_str()), (status, reason), "{ago:?}");
+        assert!(message.contains(says), "{message}");
+    }
+}

@@ -10,7 +10,7 @@ use mtasts_model::{
     lifecycle::{
         Attempts, CertificateFacts, CnameSeen, DelegationSeen, DomainFacts, DomainZones, EdgeFacts, HostContentRef,
         HostFacts, HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxHostSeen, MxSeen, MxSource, OrderFacts,
-        OrderState, Plan, Purpose, RecordFacts, Step, StepKind, VersionFacts, WITHDRAWAL_MAX_AGE, plan,
+        OrderState, Plan, Purpose, RecordFacts, ReportFacts, Step, StepKind, VersionFacts, WITHDRAWAL_MAX_AGE, plan,
     },
     name::{HostName, MailDomain, NameRules},
     policy::Mode,
@@ -118,6 +118,7 @@ impl World {
             edges: EdgeFacts::default(),
             mx: None,
             ledger: LedgerFacts::default(),
+            reports: ReportFacts::default(),
             attempts: Attempts::default(),
             conditions: vec![],
         };

@@ -5,7 +5,7 @@ use mtasts_model::{
     CertificateId, DomainId, OrderId, PolicyVersionId, Revision, TenantId, Timestamp,
     lifecycle::{
         Attempts, CertificateFacts, DomainFacts, EdgeFacts, HostContentRef, HostFacts, HostOwner, LedgerFacts,
-        OrderFacts, Purpose, RecordFacts, RecordProblem, VersionFacts,
+        OrderFacts, Purpose, RecordFacts, RecordProblem, ReportFacts, VersionFacts,
     },
 };
 use sea_orm::{ConnectionTrait, FromQueryResult};
@@ -62,7 +62,10 @@ const COLUMNS: &str = "
             (SELECT max(g.until_at + w.max_age * interval '1 second')
             FROM policy_versions w CROSS JOIN ledger_gaps g
             WHERE w.domain_id = d.id AND w.mode <> 'none' AND w.fed_at < g.until_at
-                AND (w.unfed_at IS NULL OR w.unfed_at + $4 * interval '1 second' > g.from_at))) AS lapsed_until";
+                AND (w.unfed_at IS NULL OR w.unfed_at + $4 * interval '1 second' > g.from_at))) AS lapsed_until,
+        (SELECT max(p.last_day) FROM reporters p WHERE p.domain_id = d.id AND p.kind = 'tls-rpt') AS reported_on,
+        (SELECT max(p.last_day) FROM reporters p
+            WHERE p.domain_id = d.id AND p.kind = 'tls-rpt' AND p.verified) AS verified_report_on";
 
 const SOURCE: &str = "
     FROM domain_schedule s
@@ -119,6 +122,8 @@ struct Row {
     complete_until: Option<Timestamp>,
     ledger_until: Option<Timestamp>,
     lapsed_until: Option<Timestamp>,
+    reported_on: Option<chrono::NaiveDate>,
+    verified_report_on: Option<chrono::NaiveDate>,
 }
 
 pub(super) async fn read(
@@ -175,6 +180,7 @@ fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Resul
             needed_until: row.ledger_until.max(row.lapsed_until),
             complete_until: row.complete_until,
         },
+        reports: ReportFacts { last_day: row.reported_on, last_verified_day: row.verified_report_on },
         attempts: at.json_or_none::<Attempts>("attempts", row.attempts)?.unwrap_or_default(),
         conditions: domain_rows::conditions(at, row.conditions)?,
     })

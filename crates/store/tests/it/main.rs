@@ -24,6 +24,8 @@ mod outage;
 mod plans;
 mod proof;
 mod proposals;
+mod report_plans;
+mod reports;
 mod tenancy;
 mod tree;
 mod usage;

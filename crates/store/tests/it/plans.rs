@@ -71,6 +71,7 @@ const LOAD: &str = r#"
         SELECT uid('dom', i), ten(i), CASE WHEN i % 10 = 3 THEN timestamptz '2025-01-01' ELSE '2030-01-01' END FROM n;
     INSERT INTO domain_conditions SELECT uid('dom', i), ten(i), k, (ARRAY['False', 'True', 'True'])[1 + i % 3], 'r',
         'm', now() FROM n, unnest(ARRAY['Delegated', 'MxReady', 'PolicyLive']) k;
+    INSERT INTO reporters SELECT ten(i), uid('dom', i), 'tls-rpt', 'o', false, '2026-01-01', '2026-01-01', 1, now() FROM n;
     INSERT INTO step_failures SELECT uid('dom', i), ten(i), 'probe-mx', 1, now(), 'r', 'm' FROM n;
     INSERT INTO edge_entries (name, kind, revision, changed_at, domain_id, tenant_id, version_id, certificate_id)
         SELECT 'd' || i || '.example', 'host', nextval('edge_revisions'), now(), uid('dom', i), ten(i), uid('pol', i),

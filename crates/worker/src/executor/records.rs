@@ -244,6 +244,7 @@ mod tests {
             edges: EdgeFacts { acknowledged: acknowledged.map(Revision::new) },
             mx: None,
             ledger: LedgerFacts::default(),
+            reports: mtasts_model::lifecycle::ReportFacts::default(),
             attempts: Attempts::default(),
             conditions: Vec::new(),
         };

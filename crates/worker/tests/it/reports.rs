@@ -1,6 +1,9 @@
 //! Reports, from the arrival to the sums.
 
+mod faults;
 mod grading;
+mod history;
+mod rate;
 mod setup;
 mod sharing;
 

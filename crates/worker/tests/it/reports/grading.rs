@@ -118,3 +118,27 @@ async fn while_dns_is_silent_a_mail_waits_and_after_a_day_it_is_taken_for_what_i
     setup.done(last).await;
     assert_eq!(setup.grade(last).await, "failed key-unreachable");
 }
+
+/// Our own signer and verifier could be wrong alike.
+#[tokio::test]
+async fn mails_that_another_implementation_has_signed_are_verified() {
+    let setup = Setup::new().await;
+    let domain = setup.domain("shop.example").await;
+    setup.dns.txt("rsa._domainkey.sender.example", include_str!("../../../testdata/dkimpy-key.txt"));
+    let _worker = setup.start();
+    let relaxed = &include_bytes!("../../../testdata/dkimpy-relaxed.eml")[..];
+    let simple = &include_bytes!("../../../testdata/dkimpy-simple.eml")[..];
+    for (raw, state) in [(relaxed, "read 1 0"), (simple, "read 0 1")] {
+        let arrival = setup.arrive(&domain, "smtp", raw).await;
+        assert_eq!(setup.done(arrival).await, state);
+    }
+    assert_eq!(setup.totals(&domain).await, ["verified 1 5 0"]);
+    let other = setup.domain("shop.example").await;
+    let simple = setup.arrive(&other, "smtp", simple).await;
+    setup.done(simple).await;
+    assert_eq!(setup.grade(simple).await, "verified dkim-pass sender.example");
+    let changed = String::from_utf8(relaxed.to_vec()).unwrap().replacen("\": 5,", "\": 6,", 1);
+    let changed = setup.arrive(&setup.domain("shop.example").await, "smtp", changed.as_bytes()).await;
+    setup.done(changed).await;
+    assert_eq!(setup.grade(changed).await, "failed signature-invalid");
+}

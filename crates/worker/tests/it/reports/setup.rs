@@ -216,6 +216,15 @@ impl Running {
     }
 }
 
+impl Running {
+    /// As on SIGKILL: nothing more is put in.
+    pub(super) async fn kill(mut self) {
+        let task = self.task.take().unwrap();
+        task.abort();
+        let _ = task.await;
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.cancel();

@@ -1,0 +1,108 @@
+//! The policy as the sender saw it, failures at the policy host, and DMARC.
+
+use super::setup::{Domain, Setup, failure, report};
+
+/// A version that was in the feed from this time on.
+async fn version(setup: &Setup, domain: &Domain, seq: u32, mode: &str, fed_at: &str, unfed_at: &str) -> String {
+    let sql = format!(
+        "INSERT INTO policy_versions (id, tenant_id, domain_id, seq, policy_id, policy_text, mode, max_age, reason, created_by,
+            created_at, fed_at, unfed_at)
+         VALUES (gen_random_uuid(), '{}', '{}', {seq}, 'p{seq}', E'version: STSv1\\r\\nmode: {mode}\\r\\nmx: mx.{}\\r\\nmax_age: 86400\\r\\n',
+            '{mode}', 86400, 'changed', 'x', now(), {fed_at}, {unfed_at}) RETURNING id",
+        domain.tenant.as_uuid(),
+        domain.id.as_uuid(),
+        domain.name
+    );
+    let id = setup.one(&sql).await;
+    let id: uuid::Uuid = id.lines().next().unwrap().parse().unwrap();
+    mtasts_model::PolicyVersionId::from_uuid(id).to_string()
+}
+
+#[tokio::test]
+async fn the_version_that_the_sender_saw_is_found_and_a_failure_there_is_set_against_what_was_served() {
+    let setup = Setup::new().await;
+    let domain = setup.domain("shop.example").await;
+    version(&setup, &domain, 1, "testing", "'2026-01-01'", "'2026-02-01'").await;
+    version(&setup, &domain, 2, "enforce", "'2026-02-01'", "'2026-03-01'").await;
+    let then = version(&setup, &domain, 3, "testing", "'2026-03-01'", "'2026-03-11'").await;
+    version(&setup, &domain, 4, "enforce", "'2026-03-11'", "NULL").await;
+    version(&setup, &domain, 5, "testing", "NULL", "NULL").await;
+    let seen = r#"UPDATE domains SET delegation = '{"at": "2026-03-11T00:00:00Z", "lost_since": null}'"#;
+    setup.database.psql(seen).await;
+    let _worker = setup.start();
+    let failures =
+        [failure("sts-policy-fetch-error", "mx.shop.example", 2), failure("validation-failure", "mx.shop.example", 1)];
+    let verdict = async |id: &str| {
+        let raw = report("shop.example", id, 1, &failures.join(","));
+        let arrival = setup.arrive(&domain, "https", raw.as_bytes()).await;
+        assert_eq!(setup.done(arrival).await, "read 1 0");
+        let sql = format!(
+            "SELECT string_agg(concat_ws(' ', t.seq, edge_verdict, edge_reason), ';' ORDER BY t.seq) FROM tls_results t
+             JOIN reports r ON r.id = t.report_id WHERE r.arrival_id = '{}'",
+            arrival.as_uuid()
+        );
+        setup.one(&sql).await
+    };
+    assert_eq!(verdict("r1").await, "0 ours certificate-expired-then;1");
+    let policies = "SELECT value FROM report_days WHERE dimension = 'policy' AND domain_id <> '00000000-0000-0000-0000-000000000000'";
+    assert_eq!(setup.one(policies).await, then);
+    setup.database.psql("SET session_replication_role = replica;
+        INSERT INTO certificates (id, tenant_id, domain_id, order_id, chain, sealed_key, not_before, not_after, serial, issuer,
+            renew_at, created_at)
+        SELECT gen_random_uuid(), tenant_id, id, gen_random_uuid(), '', '', '2026-01-01', '2026-05-01', '1', 'ca', '2026-04-01',
+            '2026-01-01' FROM domains").await;
+    assert_eq!(verdict("r2").await, "0 not-ours served-all-the-time;1");
+    let lost =
+        r#"UPDATE domains SET delegation = '{"at": "2026-03-11T00:00:00Z", "lost_since": "2026-03-09T00:00:00Z"}'"#;
+    setup.database.psql(lost).await;
+    assert_eq!(verdict("r3").await, "0 not-ours not-delegated-then;1");
+}
+
+#[tokio::test]
+async fn a_dmarc_report_is_counted_by_source_and_alignment() {
+    let setup = Setup::new().await;
+    let domain = setup.domain("shop.example").await;
+    let _worker = setup.start();
+    let record = |ip: &str, count: u32, dkim: &str, spf: &str| {
+        format!(
+            "<record><row><source_ip>{ip}</source_ip><count>{count}</count><policy_evaluated><disposition>none</disposition>
+            <dkim>{dkim}</dkim><spf>{spf}</spf></policy_evaluated></row>
+            <identifiers><header_from>shop.example</header_from></identifiers>
+            <auth_results><spf><domain>shop.example</domain><result>pass</result></spf></auth_results></record>"
+        )
+    };
+    let xml = format!(
+        "<?xml version=\"1.0\"?><feedback><report_metadata><org_name>Sender</org_name><email>d@sender.example</email>
+        <report_id>1</report_id><date_range><begin>1773100800</begin><end>1773187199</end></date_range></report_metadata>
+        <policy_published><domain>shop.example</domain><p>none</p></policy_published>{}{}</feedback>",
+        record("192.0.2.1", 5, "pass", "fail"),
+        record("192.0.2.2", 3, "fail", "fail"),
+    );
+    let arrival = setup.arrive_as(&domain, "https", "dmarc", xml.as_bytes()).await;
+    assert_eq!(setup.done(arrival).await, "read 1 0");
+    let row = |rest: &str| format!("2026-03-10 anonymous dmarc {rest}");
+    let expected = [
+        "alignment dkim=fail spf=fail 1 0 3",
+        "alignment dkim=pass spf=fail 1 5 0",
+        "disposition none 2 5 3",
+        "header_from shop.example 2 5 3",
+        "organization Sender 1 5 3",
+        "source_ip 192.0.2.1 1 5 0",
+        "source_ip 192.0.2.2 1 0 3",
+        "total  1 5 3",
+    ];
+    assert_eq!(setup.sums(&domain, false).await, expected.map(row));
+    let rows = "SELECT string_agg(concat_ws(' ', messages, passed, details #>> '{spf,0,domain}'), ';' ORDER BY seq) FROM dmarc_results";
+    assert_eq!(setup.one(rows).await, "5 t shop.example;3 f shop.example");
+
+    // A broken-off copy gives way to the whole one, whichever comes first.
+    let other = setup.domain("shop.example").await;
+    let broken =
+        setup.arrive_as(&other, "https", "dmarc", &xml.as_bytes()[..xml.rfind("<record>").unwrap() + 20]).await;
+    assert_eq!(setup.done(broken).await, "read 1 0");
+    assert_eq!(setup.totals(&other).await, ["anonymous 1 5 0"]);
+    let whole = setup.arrive_as(&other, "https", "dmarc", xml.as_bytes()).await;
+    assert_eq!(setup.done(whole).await, "read 1 0");
+    assert_eq!(setup.totals(&other).await, ["anonymous 1 5 3"]);
+    assert_eq!(setup.one("SELECT count(*) FROM dmarc_results").await, "4");
+}
