@@ -31,6 +31,7 @@ use tokio::time::{Instant, timeout_at};
 pub use catalogue::Code;
 pub use finding::{Finding, Group, SenderWords, Severity};
 pub use pace::Pacer;
+pub(crate) use policy_text::read as read_policy;
 pub use verdict::{Delivery, HostVerdict, Safety, Verdict};
 
 use self::{

@@ -33,7 +33,7 @@ pub(crate) async fn look(resolver: &Resolver, domain: &MailDomain) -> Looked<Rec
                 let sentence = format!("the TXT records could not be resolved: {}", causes(&error));
                 findings.push(Finding::new(Code::StsRecordUnresolvable, &name, sentence));
             }
-            let answered = aliases::is_of_chain(&error);
+            let answered = aliases::is_answer(&error);
             return Looked { seen, findings, answered };
         }
     };

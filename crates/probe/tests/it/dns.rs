@@ -21,6 +21,8 @@ use tokio::net::UdpSocket;
 pub(crate) struct Table {
     records: HashMap<String, Vec<RData>>,
     silent: HashSet<String>,
+    /// Names that SERVFAIL comes for.
+    failing: HashSet<String>,
     /// Names whose answers are called validated.
     validated: HashSet<String>,
 }
@@ -71,6 +73,11 @@ impl Table {
         self
     }
 
+    pub(crate) fn failing(mut self, name: &str) -> Self {
+        self.failing.insert(name.to_owned());
+        self
+    }
+
     pub(crate) async fn serve(self) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
@@ -96,6 +103,10 @@ impl Table {
         answer.metadata.recursion_available = true;
         answer.metadata.authentic_data = question.metadata.authentic_data && self.validated.contains(&name);
         answer.add_query(query.clone());
+        if self.failing.contains(&name) {
+            answer.metadata.response_code = ResponseCode::ServFail;
+            return Some(answer);
+        }
         match self.records.get(&name) {
             None => answer.metadata.response_code = ResponseCode::NXDomain,
             Some(records) => {

@@ -45,6 +45,9 @@ async fn dns_that_is_away_is_no_look_at_all() {
     assert_eq!(inspection.verdict.enforce, Safety::Unproven);
     let inspection = World::new().dns(|t| t.silent(RECORD).silent(HOST)).inspect().await;
     assert!(inspection.looked);
+    let broken = |t: Table| [RECORD, TLS_RPT, HOST, DOMAIN].into_iter().fold(t, Table::failing);
+    let inspection = World::new().dns(broken).inspect().await;
+    assert!(inspection.looked, "a resolver that says SERVFAIL is there: the zone is broken");
 }
 
 #[tokio::test]
