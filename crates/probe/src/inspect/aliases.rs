@@ -29,6 +29,11 @@ pub(crate) fn is_of_chain(error: &ResolveError) -> bool {
     matches!(error, ResolveError::CnameLoop { .. } | ResolveError::CnameChainTooLong { .. })
 }
 
+/// Whether a finding is about such a chain: resolvers that meet one answer SERVFAIL, which then says nothing more.
+pub(crate) fn is_fault(finding: &Finding) -> bool {
+    matches!(finding.code, Code::AliasLoop | Code::AliasTooLong)
+}
+
 /// Whether DNS said something about the domain, be it that it is broken: a resolver that answers SERVFAIL is there,
 /// where one that is silent or refuses us says nothing.
 pub(crate) fn is_answer(error: &ResolveError) -> bool {

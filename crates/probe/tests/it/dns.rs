@@ -107,15 +107,27 @@ impl Table {
             answer.metadata.response_code = ResponseCode::ServFail;
             return Some(answer);
         }
-        match self.records.get(&name) {
-            None => answer.metadata.response_code = ResponseCode::NXDomain,
-            Some(records) => {
-                let wanted = |data: &&RData| [query.query_type, RecordType::CNAME].contains(&data.record_type());
-                for data in records.iter().filter(wanted) {
-                    answer.add_answer(Record::from_rdata(query.name.clone(), 60, data.clone()));
+        // Along aliases, as a resolver goes; one that does not come to an end answers SERVFAIL.
+        let (mut owner, mut name) = (query.name.clone(), name);
+        for _ in 0..12 {
+            let Some(records) = self.records.get(&name) else {
+                answer.metadata.response_code = ResponseCode::NXDomain;
+                return Some(answer);
+            };
+            let wanted = |data: &&RData| [query.query_type, RecordType::CNAME].contains(&data.record_type());
+            for data in records.iter().filter(wanted) {
+                answer.add_answer(Record::from_rdata(owner.clone(), 60, data.clone()));
+            }
+            match records.first() {
+                Some(RData::CNAME(target)) if query.query_type != RecordType::CNAME => {
+                    owner = target.0.clone();
+                    owner.to_ascii().trim_end_matches('.').clone_into(&mut name);
                 }
+                _ => return Some(answer),
             }
         }
+        answer.answers.clear();
+        answer.metadata.response_code = ResponseCode::ServFail;
         Some(answer)
     }
 }

@@ -1,6 +1,6 @@
 //! A domain in which all is well, to be broken.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use mtasts_model::{Clock, MailDomain, SystemClock};
 use mtasts_probe::{
@@ -15,7 +15,7 @@ use crate::{
     mx::{Script, smtp_server},
     pki::Pki,
     policy_host::{Answer, ok, policy_host},
-    support::{config, domain, resolver},
+    support::{config, domain, resolver_at},
 };
 
 pub(super) const DOMAIN: &str = "customer.test";
@@ -106,6 +106,12 @@ impl World {
     }
 
     pub(super) async fn inspect_domain(self, domain: MailDomain) -> Inspection {
+        let served = self.serve().await;
+        served.inspector.inspect(&domain, served.options, SystemClock.now()).await
+    }
+
+    /// Lets it be looked at, also by others.
+    pub(super) async fn serve(self) -> Served {
         let pki = Pki::new();
         let policy_port = match self.host_raw {
             Some(bytes) => raw_host(bytes).await,
@@ -114,9 +120,20 @@ impl World {
         let smtp = smtp_server("127.0.0.1:0", (self.mx_tls)(&pki), self.script).await;
         let mut config = ProbeConfig { policy_port, smtp_port: smtp.addr.port(), ..config(&pki, 0) };
         (self.adjust)(&mut config);
-        let inspector = Inspector::new(config, resolver(self.table).await, Arc::new(self.pacer));
-        inspector.inspect(&domain, self.options, SystemClock.now()).await
+        let (policy_port, dns) = (config.policy_port, self.table.serve().await);
+        let inspector = Inspector::new(config, resolver_at(dns), Arc::new(self.pacer));
+        Served { inspector, options: self.options, dns, policy_port, root: pki.root_pem() }
     }
+}
+
+/// A world that is there.
+pub(super) struct Served {
+    pub(super) inspector: Inspector,
+    pub(super) options: InspectOptions,
+    pub(super) dns: SocketAddr,
+    pub(super) policy_port: u16,
+    /// PEM.
+    pub(super) root: String,
 }
 
 /// Says this to everybody and closes.
