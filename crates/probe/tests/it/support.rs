@@ -1,6 +1,6 @@
 //! What the tests of both probes share.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use mtasts_dns::{Resolver, ResolverConfig};
 use mtasts_model::{HostName, MailDomain, SystemClock};
@@ -36,10 +36,7 @@ pub(crate) fn config(pki: &Pki, port: u16) -> ProbeConfig {
 }
 
 pub(crate) async fn resolver(table: Table) -> Resolver {
-    resolver_at(table.serve().await)
-}
-
-pub(crate) fn resolver_at(server: SocketAddr) -> Resolver {
+    let server = table.serve().await;
     let config = ResolverConfig { upstreams: vec![server], timeout: Duration::from_millis(500), attempts: 1 };
     Resolver::new(config).unwrap()
 }
