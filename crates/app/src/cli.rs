@@ -3,6 +3,7 @@
 mod arrivals;
 mod audit;
 mod dnssec;
+mod inspect;
 mod reports;
 mod zones;
 
@@ -11,6 +12,7 @@ use std::{error::Error, fs, io::Write, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use mtasts_model::{Clock, NodeId, SystemClock, TenantId};
 
+pub(crate) use self::inspect::GenerateArgs;
 use crate::{
     client,
     config::{Config, ConfigError, DnssecKeyKind},
@@ -43,8 +45,10 @@ enum Command {
     Intake(ConfigArgs),
     /// Bring the database to this version's schema
     Migrate(ConfigArgs),
-    /// Look at a domain as a sending MTA does: record, policy, MX hosts
-    Check(CheckArgs),
+    /// Look at domains as a sending MTA does, and say what to mend; needs no configuration
+    Check(inspect::CheckArgs),
+    /// Find the cause and the cure of what a sender says: a log line, a bounce, a result type, a code of `check`
+    Explain(inspect::ExplainArgs),
     /// Read reports that senders sent, offline
     #[command(subcommand)]
     Reports(reports::ReportsCommand),
@@ -65,14 +69,6 @@ struct ConfigArgs {
     /// The configuration file (TOML); `MTASTS__SECTION__KEY` in the environment outranks it
     #[arg(long, short, env = "MTASTS_CONFIG")]
     config: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct CheckArgs {
-    /// The mail domain
-    domain: String,
-    #[command(flatten)]
-    config: ConfigArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -229,7 +225,8 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Nameserver(args) => serve(&args, RoleSet::NAMESERVER),
         Command::Intake(args) => serve(&args, RoleSet::INTAKE),
         Command::Migrate(args) => migrate(&args),
-        Command::Check(args) => check(&args),
+        Command::Check(args) => inspect::check(&args),
+        Command::Explain(args) => inspect::explain(&args),
         Command::Reports(command) => reports::run(&command),
         Command::Admin(AdminCommand::GenerateKey) => {
             generate_key();
@@ -256,7 +253,10 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show(&args),
         Command::Openapi(args) => openapi(&args),
-        Command::Client(command) => Ok(client::run::<Cli>(command)?),
+        Command::Client(command) => match command.generates() {
+            Some((args, json)) => inspect::generate(args, json),
+            None => Ok(client::run::<Cli>(command)?),
+        },
     }
 }
 
@@ -284,13 +284,6 @@ fn migrate(args: &ConfigArgs) -> Outcome {
     }
     println!("the schema is at {}", report.version);
     Ok(())
-}
-
-fn check(args: &CheckArgs) -> Outcome {
-    let config = load(&args.config)?;
-    logging::start(&config.log)?;
-    let healthy = runtime()?.block_on(roles::check::look(&config, &args.domain, &mut std::io::stdout().lock()))?;
-    if healthy { Ok(()) } else { Err("the domain has findings".into()) }
 }
 
 fn generate_key() {

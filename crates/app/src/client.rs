@@ -27,8 +27,9 @@ use std::{
 use clap::{CommandFactory, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use self::output::in_colour;
 use self::{error::ClientError, session::Connection};
-use crate::startup::causes;
+use crate::{cli::GenerateArgs, startup::causes};
 
 /// What a customer types.
 #[derive(Debug, Subcommand)]
@@ -47,7 +48,7 @@ pub(crate) enum ClientCommand {
         #[command(flatten)]
         connection: Connection,
         #[command(subcommand)]
-        command: policy::PolicyCommand,
+        command: PolicyCommand,
     },
     /// Show a domain's conditions as they change, until all is well
     Watch {
@@ -68,6 +69,14 @@ pub(crate) enum ClientCommand {
         /// For which shell
         shell: Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    #[command(flatten)]
+    OfDomain(policy::PolicyCommand),
+    /// Build a policy and its records for any domain from its live MX hosts; asks no API
+    Generate(GenerateArgs),
 }
 
 /// A failure that was told already. What is left is the exit code.
@@ -91,6 +100,16 @@ impl fmt::Display for Told {
 }
 
 impl Error for Told {}
+
+impl ClientCommand {
+    /// Of the one command that asks DNS and mail hosts in place of an API: how, and whether JSON is wanted.
+    pub(crate) fn generates(&self) -> Option<(&GenerateArgs, bool)> {
+        match self {
+            Self::Policy { connection, command: PolicyCommand::Generate(args) } => Some((args, connection.json)),
+            _ => None,
+        }
+    }
+}
 
 /// Carries a command out. `Root` is the whole command line, for completions.
 pub(crate) fn run<Root: CommandFactory>(command: ClientCommand) -> Result<(), Told> {
@@ -127,10 +146,13 @@ fn carry_out<Root: CommandFactory>(command: ClientCommand) -> Result<(), ClientE
         match command {
             ClientCommand::Login(args) => login::login(&args).await,
             ClientCommand::Domains { connection, command } => domains::run(&connection.open()?, command).await,
-            ClientCommand::Policy { connection, command } => policy::run(&connection.open()?, command).await,
+            ClientCommand::Policy { connection, command: PolicyCommand::OfDomain(command) } => {
+                policy::run(&connection.open()?, command).await
+            }
             ClientCommand::Watch { connection, args } => watch::run(&connection.open()?, &args).await,
             ClientCommand::Dns { connection, command } => dns::run(&connection.open()?, command).await,
-            ClientCommand::Completions { .. } => Ok(()),
+            // Neither asks the API, and both are carried out before.
+            ClientCommand::Policy { .. } | ClientCommand::Completions { .. } => Ok(()),
         }
     })
 }

@@ -1,7 +1,6 @@
 //! Running roles, one or all in a process: same parts, same wiring.
 
 mod api;
-pub(crate) mod check;
 mod edge;
 mod intake;
 mod nameserver;

@@ -31,6 +31,7 @@ use tokio::time::{Instant, timeout_at};
 pub use catalogue::Code;
 pub use finding::{Finding, Group, SenderWords, Severity};
 pub use pace::Pacer;
+pub(crate) use policy_text::read as read_policy;
 pub use verdict::{Delivery, HostVerdict, Safety, Verdict};
 
 use self::{
@@ -138,12 +139,12 @@ impl Inspector {
             Looked { seen: Fetched { host, text: None }, findings, answered: false }
         });
         let looked = record.answered || tls_rpt.answered || fetched.answered || mx.answered;
-        let inspection = assemble(domain, record, tls_rpt, fetched, mx);
+        let inspection = assemble(domain, now, record, tls_rpt, fetched, mx);
         let took = started.elapsed();
         metrics::histogram!("mtasts_inspect_seconds").record(took.as_secs_f64());
         let worst = inspection.verdict.severity.as_str();
         metrics::counter!("mtasts_inspections_total", "severity" => worst).increment(1);
-        Inspection { at: now, took_ms: millis(took), looked, ..inspection }
+        Inspection { took_ms: millis(took), looked, ..inspection }
     }
 
     async fn look_at_mx(&self, domain: &MailDomain, until: Until) -> Looked<MxSeen> {
@@ -169,6 +170,7 @@ fn nothing(name: &str, late: impl Fn(&str) -> Finding) -> Looked<RecordSeen> {
 
 fn assemble(
     domain: &MailDomain,
+    at: Timestamp,
     record: Looked<RecordSeen>,
     tls_rpt: Looked<RecordSeen>,
     fetched: Looked<Fetched>,
@@ -201,7 +203,7 @@ fn assemble(
     Inspection {
         domain: domain.as_str().to_owned(),
         unicode: text::shown(&domain.unicode(), 260),
-        at: Timestamp::default(),
+        at,
         took_ms: 0,
         looked: true,
         verdict,

@@ -7,7 +7,9 @@
 pub mod address;
 mod config;
 mod connect;
+pub mod explain;
 mod failure;
+pub mod generate;
 mod http_get;
 pub mod inspect;
 mod look;

@@ -4,7 +4,7 @@ use std::{fs, io::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use mtasts_model::{ArrivalId, Clock, SystemClock};
-use mtasts_store::{Actor, ArrivalView, ReplayFilter, Role, Store, StoreError};
+use mtasts_store::{Actor, AnyArrival, ReplayFilter, Role, Store, StoreError};
 
 use super::{CommandError, ConfigArgs, Outcome, load, runtime};
 use crate::{logging, roles, startup::StartupError};
@@ -157,7 +157,7 @@ async fn list(
 }
 
 /// One line; what strangers wrote cannot steer the terminal.
-fn line(arrival: &ArrivalView) -> String {
+fn line(arrival: &AnyArrival) -> String {
     let received = arrival.received_at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let printable =
         |text: &str| text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect::<String>();

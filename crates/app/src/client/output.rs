@@ -20,13 +20,16 @@ pub(super) struct Out {
     colour: bool,
 }
 
+/// Whether colours are seen on standard output, and wanted (<https://no-color.org>).
+pub(crate) fn in_colour() -> bool {
+    let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
+    io::stdout().is_terminal() && !set("NO_COLOR") && !dumb
+}
+
 impl Out {
     pub(super) fn new(json: bool) -> Self {
-        let stdout = io::stdout();
-        let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let colour = stdout.is_terminal() && !set("NO_COLOR") && !dumb;
-        Self { stdout, json, colour }
+        Self { stdout: io::stdout(), json, colour: in_colour() }
     }
 
     pub(super) fn line(&self, text: impl Display) -> Result<(), ClientError> {

@@ -8,6 +8,7 @@ mod command_line;
 mod embedded;
 mod gate;
 mod hosted;
+mod inspect;
 mod intake;
 mod kill;
 mod main_job;

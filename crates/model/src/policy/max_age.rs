@@ -30,6 +30,9 @@ impl MaxAge {
     /// A day: below it, a sender that was blocked for a day has forgotten the policy, which protects little.
     pub const DAY: Self = Self(86_400);
 
+    /// Weeks are usual for `enforce` (RFC 8461 §3.2).
+    pub const WEEK: Self = Self(604_800);
+
     /// This many seconds.
     pub fn new(seconds: u32) -> Result<Self, MaxAgeError> {
         if seconds > Self::MAX.0 { Err(MaxAgeError { seconds: seconds.into() }) } else { Ok(Self(seconds)) }

@@ -28,3 +28,14 @@ pub(crate) async fn look(resolver: &Resolver, name: &str) -> (Vec<String>, Vec<F
 pub(crate) fn is_of_chain(error: &ResolveError) -> bool {
     matches!(error, ResolveError::CnameLoop { .. } | ResolveError::CnameChainTooLong { .. })
 }
+
+/// Whether a finding is about such a chain: resolvers that meet one answer SERVFAIL, which then says nothing more.
+pub(crate) fn is_fault(finding: &Finding) -> bool {
+    matches!(finding.code, Code::AliasLoop | Code::AliasTooLong)
+}
+
+/// Whether DNS said something about the domain, be it that it is broken: a resolver that answers SERVFAIL is there,
+/// where one that is silent or refuses us says nothing.
+pub(crate) fn is_answer(error: &ResolveError) -> bool {
+    is_of_chain(error) || matches!(error, ResolveError::Failed { code, .. } if code == "Server Failure")
+}

@@ -193,8 +193,8 @@ catalogue! {
     PolicyMxInvalid = "policy-mx-invalid", Error, Policy, "RFC 8461 §4.1", NOTHING,
         "An `mx` line is not the name of a host, or a wildcard for its first label.",
         "Write the name of the host, or `*.` and the domain directly above it; addresses and `*` alone cannot stand there.";
-    PolicyByteOrderMark = "policy-byte-order-mark", Warning, Policy, "RFC 8461 §3.2", INVALID,
-        "The policy begins with a byte order mark, which many senders take for a part of the first key.",
+    PolicyByteOrderMark = "policy-byte-order-mark", Error, Policy, "RFC 8461 §3.2", INVALID,
+        "The policy begins with a byte order mark, and senders refuse it: they read ASCII, or take the mark for a part of the first key.",
         "Save the file as UTF-8 without a byte order mark.";
     PolicyLine = "policy-line", Warning, Policy, "RFC 8461 §3.2", NOTHING,
         "A line is not of the form `key: value`. Some senders ignore it, others the whole policy.",
@@ -229,8 +229,8 @@ catalogue! {
     PolicyMaxAgeShort = "policy-max-age-short", Note, Policy, "RFC 8461 §3.2", NOTHING,
         "max_age is below a week. Weeks are usual for `enforce`.",
         "Raise it to 604800 or more once the policy is enforced and stable.";
-    PolicyMaxAgeLong = "policy-max-age-long", Note, Policy, "RFC 8461 §3.2", NOTHING,
-        "max_age is above a year, and is taken as a year.",
+    PolicyMaxAgeLong = "policy-max-age-long", Error, Policy, "RFC 8461 §3.2", INVALID,
+        "max_age is above a year: some senders take it as a year, others refuse the policy.",
         "Use 31557600 at most.";
     PolicyModeTesting = "policy-mode-testing", Note, Policy, "RFC 8461 §5", NOTHING,
         "The mode is `testing`: senders report failures and deliver all the same.",

@@ -35,7 +35,7 @@ pub(crate) async fn look(resolver: &Resolver, domain: &MailDomain) -> Records {
             _ => found.absent(domain),
         },
         Err(error) => {
-            found.answered = super::aliases::is_of_chain(&error);
+            found.answered = super::aliases::is_answer(&error);
             found.unresolvable(domain, &causes(&error));
         }
     }

@@ -48,7 +48,7 @@ pub(crate) async fn look(inspector: &Inspector, domain: &MailDomain, deadline: I
             return Looked { seen: Fetched { host: seen, text: None }, findings, answered: true };
         }
         Err(error) => {
-            let answered = aliases::is_of_chain(&error);
+            let answered = aliases::is_answer(&error);
             let sentence = format!("the addresses could not be resolved: {}", causes(&error));
             findings.push(Finding::new(Code::PolicyHostUnresolvable, name, sentence));
             return Looked { seen: Fetched { host: seen, text: None }, findings, answered };

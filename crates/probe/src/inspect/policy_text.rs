@@ -9,8 +9,6 @@ use super::{Code, Finding, seen::PolicySeen, text::shown_bytes};
 
 /// Characters of a policy that are shown.
 const MAX_SHOWN: usize = 4096;
-/// Weeks are usual (RFC 8461 §3.2).
-const WEEK: u32 = 7 * 86_400;
 
 /// What was read, the policy if it is one, and what there is to say.
 pub(crate) fn read(host: &str, body: &[u8]) -> (PolicySeen, Option<Policy>, Vec<Finding>) {
@@ -69,7 +67,7 @@ fn remarks(host: &str, policy: &Policy) -> Vec<Finding> {
         }
         Mode::Enforce => {}
     }
-    if max_age >= MaxAge::DAY && max_age.seconds() < WEEK {
+    if max_age >= MaxAge::DAY && max_age < MaxAge::WEEK {
         let sentence = format!("max_age {max_age} is below a week");
         findings.push(Finding::new(Code::PolicyMaxAgeShort, host, sentence));
     }

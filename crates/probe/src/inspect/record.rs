@@ -29,11 +29,11 @@ pub(crate) async fn look(resolver: &Resolver, domain: &MailDomain) -> Looked<Rec
         Ok(Lookup::Found(texts)) => texts,
         Ok(Lookup::NoData | Lookup::NxDomain) => Vec::new(),
         Err(error) => {
-            if !aliases::is_of_chain(&error) {
+            if !aliases::is_of_chain(&error) && !findings.iter().any(aliases::is_fault) {
                 let sentence = format!("the TXT records could not be resolved: {}", causes(&error));
                 findings.push(Finding::new(Code::StsRecordUnresolvable, &name, sentence));
             }
-            let answered = aliases::is_of_chain(&error);
+            let answered = aliases::is_answer(&error);
             return Looked { seen, findings, answered };
         }
     };

@@ -20,7 +20,7 @@ pub(crate) async fn look(resolver: &Resolver, domain: &MailDomain) -> Looked<Rec
     let texts = match answer {
         Ok(answer) => answer.found().unwrap_or_default(),
         Err(error) => {
-            let answered = aliases::is_of_chain(&error);
+            let answered = aliases::is_answer(&error);
             let sentence = format!("the TXT records could not be resolved: {}", causes(&error));
             findings.push(Finding::new(Code::TlsRptUnresolvable, &name, sentence));
             return Looked { seen, findings, answered };

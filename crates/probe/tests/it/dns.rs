@@ -21,6 +21,8 @@ use tokio::net::UdpSocket;
 pub(crate) struct Table {
     records: HashMap<String, Vec<RData>>,
     silent: HashSet<String>,
+    /// Names that SERVFAIL comes for.
+    failing: HashSet<String>,
     /// Names whose answers are called validated.
     validated: HashSet<String>,
 }
@@ -71,6 +73,11 @@ impl Table {
         self
     }
 
+    pub(crate) fn failing(mut self, name: &str) -> Self {
+        self.failing.insert(name.to_owned());
+        self
+    }
+
     pub(crate) async fn serve(self) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let addr = socket.local_addr().unwrap();
@@ -96,15 +103,31 @@ impl Table {
         answer.metadata.recursion_available = true;
         answer.metadata.authentic_data = question.metadata.authentic_data && self.validated.contains(&name);
         answer.add_query(query.clone());
-        match self.records.get(&name) {
-            None => answer.metadata.response_code = ResponseCode::NXDomain,
-            Some(records) => {
-                let wanted = |data: &&RData| [query.query_type, RecordType::CNAME].contains(&data.record_type());
-                for data in records.iter().filter(wanted) {
-                    answer.add_answer(Record::from_rdata(query.name.clone(), 60, data.clone()));
+        if self.failing.contains(&name) {
+            answer.metadata.response_code = ResponseCode::ServFail;
+            return Some(answer);
+        }
+        // Along aliases, as a resolver goes; one that does not come to an end answers SERVFAIL.
+        let (mut owner, mut name) = (query.name.clone(), name);
+        for _ in 0..12 {
+            let Some(records) = self.records.get(&name) else {
+                answer.metadata.response_code = ResponseCode::NXDomain;
+                return Some(answer);
+            };
+            let wanted = |data: &&RData| [query.query_type, RecordType::CNAME].contains(&data.record_type());
+            for data in records.iter().filter(wanted) {
+                answer.add_answer(Record::from_rdata(owner.clone(), 60, data.clone()));
+            }
+            match records.first() {
+                Some(RData::CNAME(target)) if query.query_type != RecordType::CNAME => {
+                    owner = target.0.clone();
+                    owner.to_ascii().trim_end_matches('.').clone_into(&mut name);
                 }
+                _ => return Some(answer),
             }
         }
+        answer.answers.clear();
+        answer.metadata.response_code = ResponseCode::ServFail;
         Some(answer)
     }
 }

@@ -2,5 +2,6 @@
 //! strangers who are slow, big or hostile.
 
 mod limits;
+mod peer;
 mod table;
 mod world;

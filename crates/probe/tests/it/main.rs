@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test has no better use for an error")]
 
+mod catalogue;
 mod dns;
 mod inspect;
 mod mx;

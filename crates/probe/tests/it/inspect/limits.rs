@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use mtasts_model::MailDomain;
+use mtasts_model::{Clock, MailDomain, SystemClock};
 use mtasts_probe::inspect::{Code, InspectOptions, Inspection, MAX_ADDRESSES, MAX_MX, Pacer, Safety, Severity};
 
 use super::world::{DOMAIN, HOST, MX, RECORD, TLS_RPT, World, codes};
-use crate::{dns::Table, policy_host::Answer};
+use crate::{dns::Table, policy_host::Answer, support::domain};
 
 /// A look with so long for all of it, and patient in every single step.
 fn within(seconds: u64, world: World) -> World {
@@ -20,8 +20,9 @@ fn within(seconds: u64, world: World) -> World {
 }
 
 async fn timed(seconds: u64, world: World) -> Inspection {
+    let served = within(seconds, world).serve().await;
     let started = Instant::now();
-    let inspection = within(seconds, world).inspect().await;
+    let inspection = served.inspector.inspect(&domain(), served.options, SystemClock.now()).await;
     assert!(started.elapsed() < Duration::from_secs(seconds), "{:?}", started.elapsed());
     inspection
 }
@@ -45,6 +46,9 @@ async fn dns_that_is_away_is_no_look_at_all() {
     assert_eq!(inspection.verdict.enforce, Safety::Unproven);
     let inspection = World::new().dns(|t| t.silent(RECORD).silent(HOST)).inspect().await;
     assert!(inspection.looked);
+    let broken = |t: Table| [RECORD, TLS_RPT, HOST, DOMAIN].into_iter().fold(t, Table::failing);
+    let inspection = World::new().dns(broken).inspect().await;
+    assert!(inspection.looked, "a resolver that says SERVFAIL is there: the zone is broken");
 }
 
 #[tokio::test]

@@ -1,13 +1,18 @@
 //! A table of domains, each broken in one way, with everything that is found but what is well.
 
-use futures_util::{StreamExt, future, stream};
-use mtasts_probe::inspect::{Delivery, Safety};
+use std::sync::Arc;
 
-use super::world::{DOMAIN, HOST, MX, POLICY, RECORD, TLS_RPT, World, codes};
+use futures_util::{StreamExt, future, stream};
+use mtasts_model::{Clock, SystemClock};
+use mtasts_probe::inspect::{Delivery, Safety, seen::SmtpOutcome};
+use rustls::ServerConfig;
+
+use super::world::{DOMAIN, HOST, MX, POLICY, RECORD, TLS_RPT, Tls, World, codes};
 use crate::{
     dns::Table,
     pki::{Pki, self_signed},
     policy_host::{Answer, ok},
+    support::domain,
 };
 
 const GOOD_RECORD: &str = "v=STSv1; id=1;";
@@ -17,7 +22,8 @@ fn policy(mode: &str, mx: &[&str], max_age: u32) -> String {
     format!("version: STSv1\r\nmode: {mode}\r\n{mx}max_age: {max_age}\r\n")
 }
 
-fn records() -> Vec<(&'static str, World, Vec<&'static str>)> {
+/// Of the record and of reports.
+pub(super) fn records() -> Vec<(&'static str, World, Vec<&'static str>)> {
     let broken = |what, text, code| (what, World::new().record(text), vec![code]);
     vec![
         ("nothing at all is wrong", World::new(), vec![]),
@@ -90,7 +96,8 @@ fn records() -> Vec<(&'static str, World, Vec<&'static str>)> {
     ]
 }
 
-fn policy_hosts() -> Vec<(&'static str, World, Vec<&'static str>)> {
+/// Of the policy host, its certificate, and the text.
+pub(super) fn policy_hosts() -> Vec<(&'static str, World, Vec<&'static str>)> {
     let text = |what, text: &str, codes: &[&'static str]| (what, World::new().policy(text), codes.to_vec());
     let unserved = |what, world: World, code| (what, world, vec![code]);
     let two_addresses = |t: Table| t.address(HOST, "127.0.0.77");
@@ -192,7 +199,7 @@ fn policy_hosts() -> Vec<(&'static str, World, Vec<&'static str>)> {
 }
 
 fn mx_hosts() -> Vec<(&'static str, World, Vec<&'static str>)> {
-    let tls = |what, tls: fn(&Pki) -> std::sync::Arc<rustls::ServerConfig>, codes: &[&'static str]| {
+    let tls = |what, tls: fn(&Pki) -> Arc<ServerConfig>, codes: &[&'static str]| {
         (what, World::new().mx_tls(tls), codes.to_vec())
     };
     let says = |what, change: fn(&mut crate::mx::Script), code| (what, World::new().script(change), vec![code]);
@@ -224,7 +231,7 @@ fn mx_hosts() -> Vec<(&'static str, World, Vec<&'static str>)> {
         ("one address closed", World::new().dns(|t| t.address(MX, "127.0.0.77")), vec!["mx-unreachable"]),
         says("a refusal", |s| s.banner = b"554 go away\r\n".to_vec(), "mx-unwilling"),
         says("greylisting", |s| s.banner = b"450 4.7.1 come back later\r\n".to_vec(), "mx-busy"),
-        says("silence", |s| s.delay = std::time::Duration::from_secs(20), "mx-timeout"),
+        says("silence", |s| s.delay = std::time::Duration::from_mins(1), "mx-timeout"),
         says("HTTP", |s| s.banner = b"HTTP/1.1 400 Bad Request\r\n".to_vec(), "mx-not-smtp"),
         says("no STARTTLS", |s| s.hello = b"250-mx\r\n250 SIZE 1\r\n".to_vec(), "mx-no-starttls"),
         says("STARTTLS refused", |s| s.start_tls = b"454 not now\r\n".to_vec(), "mx-starttls-refused"),
@@ -309,6 +316,48 @@ async fn a_failing_mx_costs_mail_with_enforce_and_not_while_testing() {
     assert_eq!((greylisted.hosts[0].today, greylisted.enforce), (Delivery::Unknown, Safety::Unproven));
     let null = World::new().dns(|t| t.without(DOMAIN).mx(DOMAIN, 0, ".")).inspect().await.verdict;
     assert_eq!(null.enforce, Safety::NoMail);
+}
+
+/// All ways in which a certificate for this name does not do.
+fn bad_certificates(name: &'static str) -> Vec<Tls> {
+    vec![
+        Box::new(|p| p.valid("www.customer.test")),
+        Box::new(move |p| p.common_name_only(name)),
+        Box::new(move |p| p.expired(name)),
+        Box::new(move |p| p.not_yet_valid(name)),
+        Box::new(move |p| p.by_an_intermediate(name, false)),
+        Box::new(move |_| Pki::new().valid(name)),
+        Box::new(move |_| self_signed(name, false)),
+    ]
+}
+
+#[tokio::test]
+async fn a_policy_host_that_has_not_proved_its_name_is_asked_nothing() {
+    let good = World::new().serve().await;
+    good.inspector.inspect(&domain(), good.options, SystemClock.now()).await;
+    assert_eq!(good.requests.lock().unwrap().len(), 1);
+    for tls in bad_certificates(HOST) {
+        let served = World::new().host_tls(tls).serve().await;
+        let seen = served.inspector.inspect(&domain(), served.options, SystemClock.now()).await;
+        let address = &seen.policy_host.addresses[0];
+        let tls = address.tls.as_ref().unwrap();
+        assert!(!tls.verified && !tls.faults.is_empty() && !tls.chain.is_empty(), "{tls:?}");
+        assert_eq!((address.status, seen.policy.is_some(), seen.verdict.published), (None, false, false), "{tls:?}");
+        // The handshake is carried through, to see the certificate; not an octet follows.
+        assert!(served.requests.lock().unwrap().iter().all(String::is_empty), "{tls:?}");
+    }
+}
+
+#[tokio::test]
+async fn to_an_mx_host_that_has_not_proved_its_name_nothing_is_delivered() {
+    for tls in bad_certificates(MX) {
+        let seen = World::new().mx_tls(tls).inspect().await;
+        let address = &seen.mx.hosts[0].addresses[0];
+        assert_eq!((address.outcome, address.starttls), (SmtpOutcome::Refused, Some(true)));
+        assert!(!address.tls.as_ref().unwrap().verified);
+        assert_eq!((seen.verdict.hosts[0].today, seen.verdict.enforce), (Delivery::Refuses, Safety::Unsafe));
+        assert!(!seen.findings.iter().any(|finding| finding.code.as_str() == "mx-good"));
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,15 @@
 //! A domain in which all is well, to be broken.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use mtasts_dns::{Resolver, ResolverConfig};
 use mtasts_model::{Clock, MailDomain, SystemClock};
 use mtasts_probe::{
-    ProbeConfig,
+    ProbeConfig, Timeouts,
     inspect::{InspectOptions, Inspection, Inspector, Pacer, Severity},
 };
 use rustls::ServerConfig;
@@ -15,7 +20,7 @@ use crate::{
     mx::{Script, smtp_server},
     pki::Pki,
     policy_host::{Answer, ok, policy_host},
-    support::{config, domain, resolver},
+    support::{config, domain},
 };
 
 pub(super) const DOMAIN: &str = "customer.test";
@@ -25,7 +30,7 @@ pub(super) const HOST: &str = "mta-sts.customer.test";
 pub(super) const MX: &str = "mx.customer.test";
 pub(super) const POLICY: &str = "version: STSv1\r\nmode: enforce\r\nmx: mx.customer.test\r\nmax_age: 604800\r\n";
 
-type Tls = Box<dyn Fn(&Pki) -> Arc<ServerConfig>>;
+pub(super) type Tls = Box<dyn Fn(&Pki) -> Arc<ServerConfig>>;
 
 /// Everything that a look meets.
 pub(super) struct World {
@@ -58,7 +63,7 @@ impl World {
             script: Script::default(),
             mx_tls: Box::new(|pki| pki.valid(MX)),
             pacer: Pacer::new(50, 1000),
-            options: InspectOptions { deadline: Duration::from_secs(10), patience: Duration::from_secs(1) },
+            options: InspectOptions { deadline: Duration::from_secs(30), patience: Duration::from_secs(1) },
             adjust: |_| {},
         }
     }
@@ -106,17 +111,53 @@ impl World {
     }
 
     pub(super) async fn inspect_domain(self, domain: MailDomain) -> Inspection {
+        let served = self.serve().await;
+        served.inspector.inspect(&domain, served.options, SystemClock.now()).await
+    }
+
+    /// Lets it be looked at, also by others.
+    pub(super) async fn serve(self) -> Served {
         let pki = Pki::new();
-        let policy_port = match self.host_raw {
-            Some(bytes) => raw_host(bytes).await,
-            None => policy_host("127.0.0.1:0", (self.host_tls)(&pki), self.answer).await.addr.port(),
+        let (policy_port, requests) = if let Some(bytes) = self.host_raw {
+            (raw_host(bytes).await, Arc::default())
+        } else {
+            let host = policy_host("127.0.0.1:0", (self.host_tls)(&pki), self.answer).await;
+            (host.addr.port(), host.requests)
         };
         let smtp = smtp_server("127.0.0.1:0", (self.mx_tls)(&pki), self.script).await;
         let mut config = ProbeConfig { policy_port, smtp_port: smtp.addr.port(), ..config(&pki, 0) };
+        config.timeouts = PATIENT;
         (self.adjust)(&mut config);
-        let inspector = Inspector::new(config, resolver(self.table).await, Arc::new(self.pacer));
-        inspector.inspect(&domain, self.options, SystemClock.now()).await
+        let (policy_port, dns) = (config.policy_port, self.table.serve().await);
+        let inspector = Inspector::new(config, resolver(dns), Arc::new(self.pacer));
+        Served { inspector, options: self.options, dns, policy_port, requests, root: pki.root_pem() }
     }
+}
+
+/// A world that is there.
+pub(super) struct Served {
+    pub(super) inspector: Inspector,
+    pub(super) options: InspectOptions,
+    pub(super) dns: SocketAddr,
+    pub(super) policy_port: u16,
+    /// What the policy host was asked.
+    pub(super) requests: Arc<Mutex<Vec<String>>>,
+    /// PEM.
+    pub(super) root: String,
+}
+
+/// A busy machine must not look like a broken domain: many looks run here at the same time.
+const PATIENT: Timeouts = Timeouts {
+    connect: Duration::from_secs(4),
+    handshake: Duration::from_secs(6),
+    reply: Duration::from_secs(4),
+    fetch: Duration::from_secs(8),
+    mx_host: Duration::from_secs(10),
+};
+
+fn resolver(dns: SocketAddr) -> Resolver {
+    let config = ResolverConfig { upstreams: vec![dns], timeout: Duration::from_secs(2), attempts: 2 };
+    Resolver::new(config).unwrap()
 }
 
 /// Says this to everybody and closes.
