@@ -94,6 +94,13 @@ fn part(
     if part.counts {
         for row in part.tls.iter().filter(|row| row.counts) {
             sums.add("result", row.result.as_str(), 0, row.sessions);
+            let mx = row.receiving_mx.as_deref().unwrap_or_default();
+            // A tab stands between the parts.
+            let result = row.result.replace('\t', " ");
+            sums.add("failure", format!("{result}\t{mx}"), 0, row.sessions);
+            if let Some((verdict, reason)) = row.edge {
+                sums.add("edge", format!("{result}\t{}\t{reason}", verdict.as_str()), 0, row.sessions);
+            }
             if let Some(mx) = &row.receiving_mx {
                 sums.add("mx", mx.as_str(), 0, row.sessions);
             }
