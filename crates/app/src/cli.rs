@@ -42,7 +42,7 @@ enum Command {
     Migrate(ConfigArgs),
     /// Look at a domain as a sending MTA does: record, policy, MX hosts
     Check(CheckArgs),
-    /// Read reports that senders sent, offline
+    /// Reports that senders sent: read files offline, or see what the service has
     #[command(subcommand)]
     Reports(reports::ReportsCommand),
     /// What only an operator does
@@ -223,7 +223,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Nameserver(args) => serve(&args, RoleSet::NAMESERVER),
         Command::Migrate(args) => migrate(&args),
         Command::Check(args) => check(&args),
-        Command::Reports(command) => reports::run(&command),
+        Command::Reports(command) => reports::run(command),
         Command::Admin(AdminCommand::GenerateKey) => {
             generate_key();
             Ok(())
