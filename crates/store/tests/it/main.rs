@@ -21,6 +21,7 @@ mod operations;
 mod orders;
 mod outage;
 mod plans;
+mod report_plans;
 mod tenancy;
 mod tree;
 mod usage;
