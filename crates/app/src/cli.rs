@@ -49,7 +49,7 @@ enum Command {
     Check(inspect::CheckArgs),
     /// Find the cause and the cure of what a sender says: a log line, a bounce, a result type, a code of `check`
     Explain(inspect::ExplainArgs),
-    /// Read reports that senders sent, offline
+    /// Reports that senders sent: read files offline, or see what the service has
     #[command(subcommand)]
     Reports(reports::ReportsCommand),
     /// What only an operator does
@@ -227,7 +227,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Migrate(args) => migrate(&args),
         Command::Check(args) => inspect::check(&args),
         Command::Explain(args) => inspect::explain(&args),
-        Command::Reports(command) => reports::run(&command),
+        Command::Reports(command) => reports::run(command),
         Command::Admin(AdminCommand::GenerateKey) => {
             generate_key();
             Ok(())

@@ -11,6 +11,7 @@ mod output;
 mod policy;
 mod problem;
 mod prompt;
+mod reports;
 mod session;
 mod settings;
 mod text;
@@ -28,6 +29,7 @@ use clap::{CommandFactory, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use self::output::in_colour;
+pub(crate) use self::reports::ReportsCommand;
 use self::{error::ClientError, session::Connection};
 use crate::{cli::GenerateArgs, startup::causes};
 
@@ -121,7 +123,22 @@ pub(crate) fn run<Root: CommandFactory>(command: ClientCommand) -> Result<(), To
         | ClientCommand::Dns { connection, .. } => connection.json,
         ClientCommand::Completions { .. } => false,
     };
-    carry_out::<Root>(command).or_else(|error| match &error {
+    told(json, carry_out::<Root>(command))
+}
+
+/// The same for what the service has of reports, which stands beside the command that reads files.
+pub(crate) fn run_reports(command: ReportsCommand) -> Result<(), Told> {
+    let json = command.connection().json;
+    let carry_out = || runtime()?.block_on(async { reports::run(&command.connection().open()?, command).await });
+    told(json, carry_out())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ClientError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)
+}
+
+fn told(json: bool, outcome: Result<(), ClientError>) -> Result<(), Told> {
+    outcome.or_else(|error| match &error {
         // Whoever reads has seen enough, such as `head`.
         ClientError::Output(source) if source.kind() == ErrorKind::BrokenPipe => Ok(()),
         ClientError::Refused(refusal) if json && refusal.problem.is_some() => {
@@ -141,8 +158,7 @@ fn carry_out<Root: CommandFactory>(command: ClientCommand) -> Result<(), ClientE
         clap_complete::generate(shell, &mut Root::command(), "mtasts", &mut script);
         return Ok(io::Write::write_all(&mut io::stdout().lock(), &script)?);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         match command {
             ClientCommand::Login(args) => login::login(&args).await,
             ClientCommand::Domains { connection, command } => domains::run(&connection.open()?, command).await,

@@ -1,4 +1,4 @@
-//! `mtasts reports read`: reports as tables or as JSON. No configuration, no database, no network.
+//! `mtasts reports`. `read`: reports as tables or as JSON; no configuration, no database, no network.
 
 mod input;
 mod table;
@@ -15,12 +15,14 @@ use serde::Serialize;
 
 use self::{input::Input, totals::Totals};
 use super::Outcome;
-use crate::client::Told;
+use crate::client::{self, Told};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ReportsCommand {
     /// Read TLS-RPT (RFC 8460) and DMARC aggregate reports: JSON, XML, gzip, zip, or the mail that they came in
     Read(ReadArgs),
+    #[command(flatten)]
+    Service(Box<client::ReportsCommand>),
 }
 
 #[derive(Debug, Args)]
@@ -42,8 +44,14 @@ pub(super) struct ReadArgs {
 /// Something could not be read.
 const UNREADABLE: u8 = 1;
 
-pub(super) fn run(command: &ReportsCommand) -> Outcome {
-    let ReportsCommand::Read(args) = command;
+pub(super) fn run(command: ReportsCommand) -> Outcome {
+    match command {
+        ReportsCommand::Read(args) => read_files(&args),
+        ReportsCommand::Service(command) => Ok(client::run_reports(*command)?),
+    }
+}
+
+fn read_files(args: &ReadArgs) -> Outcome {
     let mut out = BufWriter::new(io::stdout().lock());
     let told = walk(args, &mut out).and_then(|totals| out.flush().map(|()| totals));
     match told {

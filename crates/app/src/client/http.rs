@@ -141,6 +141,13 @@ impl Api {
     /// carries an `Idempotency-Key`, and the effect of all others does not depend on how often they are made. Only a
     /// call under a condition (`If-Match`) is left alone once its answer may have been lost.
     pub(super) async fn send(&self, call: Call<'_>) -> Result<Answer, ClientError> {
+        let octets = self.octets(call).await?;
+        let text = String::from_utf8(octets).map_err(|error| self.unreadable(error.to_string()))?;
+        Ok(Answer { text, api: self.base.to_string() })
+    }
+
+    /// The same, whatever the answer consists of.
+    pub(super) async fn octets(&self, call: Call<'_>) -> Result<Vec<u8>, ClientError> {
         let give_up = Instant::now() + self.retry_for;
         let key = (call.method == Method::POST).then(idempotency_key);
         let mut pause = FIRST_PAUSE;
@@ -159,14 +166,15 @@ impl Api {
         }
     }
 
-    async fn once(&self, call: &Call<'_>, key: Option<&str>) -> Result<Answer, ClientError> {
+    async fn once(&self, call: &Call<'_>, key: Option<&str>) -> Result<Vec<u8>, ClientError> {
         let response = self.request(call, key).send().await.map_err(|source| self.unreachable(source))?;
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let text = self.text(response).await?;
+        let octets = self.read(response).await?;
         if status.is_success() {
-            return Ok(Answer { text, api: self.base.to_string() });
+            return Ok(octets);
         }
+        let text = String::from_utf8(octets).map_err(|error| self.unreadable(error.to_string()))?;
         let retry_after = retry_after.map(Duration::from_secs);
         Err(ClientError::Refused(Box::new(Refusal::new(status, retry_after, text))))
     }
@@ -197,7 +205,7 @@ impl Api {
         }
     }
 
-    async fn text(&self, mut response: Response) -> Result<String, ClientError> {
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, ClientError> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|source| self.unreachable(source))? {
             if body.len() + chunk.len() > MAX_ANSWER {
@@ -205,7 +213,7 @@ impl Api {
             }
             body.extend_from_slice(&chunk);
         }
-        String::from_utf8(body).map_err(|error| self.unreadable(error.to_string()))
+        Ok(body)
     }
 
     fn unreachable(&self, source: reqwest012::Error) -> ClientError {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod dns;
+mod reports;
 
 use std::{
     fs,

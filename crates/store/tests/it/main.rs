@@ -25,6 +25,7 @@ mod plans;
 mod proof;
 mod proposals;
 mod report_plans;
+mod report_view_plans;
 mod reports;
 mod tenancy;
 mod tree;

@@ -127,7 +127,7 @@ async fn uid(fixture: &Fixture, kind: &str, number: u32) -> Uuid {
 }
 
 /// How often each table that grows was read from one end to the other.
-async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
+pub(crate) async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
     // A session counts for others once it has ended.
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND application_name = 'mtasts'";
@@ -150,7 +150,7 @@ async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
 }
 
 /// Rows that were fetched through indexes, over all tables.
-async fn fetched(fixture: &Fixture) -> u64 {
+pub(crate) async fn fetched(fixture: &Fixture) -> u64 {
     let sum = "SELECT sum(idx_tup_fetch) FROM pg_stat_user_tables";
     fixture.database.psql(sum).await.trim().parse().unwrap()
 }

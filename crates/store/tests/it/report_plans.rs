@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mtasts_model::{ArrivalId, DomainId, ReportGrade, ReportId, ReportKind, SystemEntropy, TenantId};
-use mtasts_store::{NewReport, ReadArrival, ReplayFilter, Role, Store, Sum, TlsResult};
+use mtasts_store::{NewReport, ReadArrival, ReplayFilter, Role, Store, Sum, NewTlsResult};
 use mtasts_testkit::wait_until;
 
 use crate::fixture::{Fixture, LEASE};
@@ -57,7 +57,7 @@ const LOAD: &str = "
 
 fn report(fixture: &Fixture, tenant: TenantId, domain: DomainId, number: u8) -> NewReport {
     let sum = |dimension, value: &str| Sum { dimension, value: value.to_owned(), reports: 1, good: 1, bad: 1 };
-    let row = TlsResult {
+    let row = NewTlsResult {
         result: "x".to_owned(),
         sessions: 1,
         counts: true,

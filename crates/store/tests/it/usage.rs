@@ -121,7 +121,10 @@ async fn the_operator_grants_quotas_and_the_audit_log_tells_of_it() {
     let log = tx.audit_events(None, 200).await.unwrap();
     let changes: Vec<_> = log.iter().filter(|event| event.action == "tenant.quotas").collect();
     assert_eq!(changes.len(), 1, "the same again changes nothing");
-    assert_eq!(changes[0].after, Some(serde_json::json!({"domains": 1, "operations": null, "api_keys": null})));
+    let after = serde_json::json!({
+        "domains": 1, "operations": null, "api_keys": null, "reports_a_day": null, "report_retention_days": 90,
+    });
+    assert_eq!(changes[0].after, Some(after));
     let nobody = TenantId::draw(fixture.now(), &SystemEntropy);
     let unknown = api.set_quotas(nobody, granted, &Actor::operator(), fixture.now()).await;
     assert!(matches!(unknown, Err(StoreError::NotFound)), "{unknown:?}");

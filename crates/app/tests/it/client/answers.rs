@@ -20,7 +20,7 @@ const KEY: &str = "mts_live_canary0123456789";
 const RULE: &str = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nConnection: close\r\n";
 
 /// Gives these answers, one to each connection, and then gives back what was asked.
-fn scripted(answers: Vec<String>, talk: impl FnOnce(&Desk)) -> Vec<String> {
+pub(super) fn scripted(answers: Vec<String>, talk: impl FnOnce(&Desk)) -> Vec<String> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let desk = Desk::new(format!("http://{}/base/", listener.local_addr().unwrap()), KEY);
     let server = thread::spawn(move || {
@@ -51,7 +51,7 @@ fn is_whole(request: &[u8]) -> bool {
     body.len() >= length.unwrap_or(0)
 }
 
-fn run(desk: &Desk, arguments: &[&str]) -> Said {
+pub(super) fn run(desk: &Desk, arguments: &[&str]) -> Said {
     let api = ["--api", &desk.api];
     desk.finish(desk.command(&[arguments, &api].concat()).env("MTASTS_API_KEY", KEY), "")
 }
