@@ -277,7 +277,7 @@ async fn each_way_of_being_broken_is_found_and_nothing_else_is() {
             inspection.findings.iter().map(|f| format!("{} {}: {}", f.code, f.subject, f.sentence)).collect();
         (found != expected).then(|| format!("{what}: {found:?}, not {expected:?}\n{}", told.join("\n")))
     });
-    let wrong: Vec<_> = stream::iter(looks).buffered(6).filter_map(future::ready).collect().await;
+    let wrong: Vec<_> = stream::iter(looks).buffered(12).filter_map(future::ready).collect().await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
