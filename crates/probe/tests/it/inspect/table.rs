@@ -206,6 +206,16 @@ fn mx_hosts() -> Vec<(&'static str, World, Vec<&'static str>)> {
     let mx = |target: &'static str| World::new().dns(move |t| t.without(DOMAIN).mx(DOMAIN, 10, target));
     let with_mx = |target: &'static str| World::new().dns(move |t| t.mx(DOMAIN, 20, target));
     vec![
+        (
+            "a host deeper than its provider's wildcard",
+            World::new()
+                .dns(|t| {
+                    t.without(DOMAIN).mx(DOMAIN, 0, "x.h-v1.mx.microsoft").address("x.h-v1.mx.microsoft", "127.0.0.1")
+                })
+                .policy(&policy("enforce", &["*.mx.microsoft"], 604_800))
+                .mx_tls(|p| p.valid("*.h-v1.mx.microsoft")),
+            vec!["mx-below-wildcard", "mx-not-covered", "policy-mx-unused"],
+        ),
         ("neither MX nor address", World::new().dns(|t| t.without(DOMAIN)), vec!["mx-absent", "policy-mx-unused"]),
         ("a null MX", mx("."), vec!["mx-null", "policy-mx-unused"]),
         ("a null MX beside another", with_mx("."), vec!["mx-null-beside-others"]),
@@ -277,7 +287,7 @@ async fn each_way_of_being_broken_is_found_and_nothing_else_is() {
             inspection.findings.iter().map(|f| format!("{} {}: {}", f.code, f.subject, f.sentence)).collect();
         (found != expected).then(|| format!("{what}: {found:?}, not {expected:?}\n{}", told.join("\n")))
     });
-    let wrong: Vec<_> = stream::iter(looks).buffered(6).filter_map(future::ready).collect().await;
+    let wrong: Vec<_> = stream::iter(looks).buffered(12).filter_map(future::ready).collect().await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
