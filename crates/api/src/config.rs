@@ -48,6 +48,8 @@ pub struct ApiConfig {
     pub limits: Option<LimitSettings>,
     /// What a tenant may have to which the operator granted nothing else.
     pub quotas: Quotas,
+    /// Whether workers send mail, so that there can be digests.
+    pub mail: bool,
     /// Threads that handle requests.
     pub workers: usize,
     /// Connections at a time, per worker.
@@ -79,6 +81,7 @@ impl ApiConfig {
             customer_dns_calls_per_tenant: 4,
             limits: Some(LimitSettings::default()),
             quotas: Quotas::default(),
+            mail: false,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
         }

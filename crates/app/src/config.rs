@@ -5,6 +5,7 @@ mod customers;
 mod data_dir;
 mod issuer;
 mod limits;
+mod mail;
 mod nameserver;
 mod oidc;
 mod quotas;
@@ -28,6 +29,7 @@ pub(crate) use self::{
     customers::{CustomerDnsSection, DomainConnectSection},
     data_dir::{key_ring, operator_token},
     limits::LimitsSection,
+    mail::MailSection,
     quotas::QuotasSection,
     sections::{
         AdminConfig, ApiSection, DatabaseConfig, EdgeSection, IssuerConfig, IssuerKind, LogConfig, LogFormat,
@@ -67,6 +69,7 @@ pub(crate) struct Config {
     pub(crate) issuer: IssuerConfig,
     pub(crate) worker: WorkerSection,
     pub(crate) webhooks: WebhooksSection,
+    pub(crate) mail: MailSection,
     pub(crate) probe: ProbeSection,
     pub(crate) reports: ReportsConfig,
     pub(crate) log: LogConfig,
@@ -96,6 +99,7 @@ impl Default for Config {
             issuer: IssuerConfig::default(),
             worker: WorkerSection::default(),
             webhooks: WebhooksSection::default(),
+            mail: MailSection::default(),
             probe: ProbeSection::default(),
             reports: ReportsConfig::default(),
             log: LogConfig::default(),
@@ -216,6 +220,7 @@ impl Config {
         self.probe(std::sync::Arc::new(mtasts_model::SystemClock))?;
         self.worker.config(self, "check".to_owned())?;
         self.webhooks.config()?;
+        self.mail_relay()?.map(mtasts_worker::Relay::new).transpose()?;
         self.issuer.check()?;
         self.api.public_url()?;
         self.limits.settings()?;

@@ -25,6 +25,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     api.placement = config.placement()?;
     api.limits = config.limits.settings()?;
     api.quotas = config.quotas.quotas()?;
+    api.mail = config.mail_relay()?.is_some();
     let server = Api::bind(api, store, Arc::clone(&context.clock), Arc::clone(&context.entropy))?;
     let server = match config.limits.shared(&config.redis)? {
         Some(shared) => server.with_shared_limits(shared),

@@ -1,6 +1,6 @@
 //! What tenants are told of their reports. The tables are filled by hand: what fills them is tested elsewhere.
 
-mod setup;
+pub(crate) mod setup;
 
 use chrono::TimeDelta;
 use mtasts_model::{AlertKind, ArrivalId, Clock, DomainId, SystemEntropy, event::AlertState};
