@@ -116,7 +116,7 @@ async fn uid(fixture: &Fixture, kind: &str, number: u32) -> Uuid {
 }
 
 /// How often each table that grows was read from one end to the other.
-async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
+pub(crate) async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
     // A session counts for others once it has ended.
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND application_name = 'mtasts'";

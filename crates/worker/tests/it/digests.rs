@@ -164,6 +164,13 @@ async fn a_relay_that_offers_no_tls_or_another_ones_certificate_gets_nothing() {
     let tried = "SELECT count(*) FROM digest_mails WHERE problem IS NOT NULL";
     wait_until(PATIENCE, "it was tried", async || setup.database.psql(tried).await.trim() == "1").await;
     assert!(sink.taken().is_empty());
+    // Nor does one from whose answer somebody on the way has taken STARTTLS.
+    let (setup, sink) = (Setup::new().await, Sink::start().await);
+    sink.answer("EHLO", "250 localhost");
+    setup.ask(EMAIL, DigestFrequency::Daily).await;
+    let _worker = setup.digests_with(RelayConfig { credentials: None, ..relay(&sink) }, 100);
+    wait_until(PATIENCE, "it was tried", async || setup.database.psql(tried).await.trim() == "1").await;
+    assert!(sink.taken().is_empty());
 }
 
 #[tokio::test]

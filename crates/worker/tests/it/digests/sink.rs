@@ -105,7 +105,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
         };
         let mut answer = match command.split([' ', ':']).next().unwrap() {
             "EHLO" if tls => "250-localhost\r\n250 AUTH PLAIN".to_owned(),
-            "EHLO" => "250-localhost\r\n250 STARTTLS".to_owned(),
+            "EHLO" => scripted("EHLO").unwrap_or("250-localhost\r\n250 STARTTLS".to_owned()),
             "STARTTLS" if !tls => {
                 stream.write_all(b"220 go on\r\n").await.ok()?;
                 return Some(stream);
