@@ -333,7 +333,7 @@ impl FromRequest for TenantScope {
 }
 
 /// Where the request came from, for the audit log: the client behind our proxies, as the limits see it.
-fn source(request: &HttpRequest) -> Option<IpAddr> {
+pub(crate) fn source(request: &HttpRequest) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
     let limits = state(request).ok()?.limits.as_ref().map(|limits| limits.client(peer, request.headers()));
     Some(limits.unwrap_or(peer))

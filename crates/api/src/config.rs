@@ -54,6 +54,8 @@ pub struct ApiConfig {
     pub report_host: Option<String>,
     /// Where every domain's TLS reports go besides the tenant's own addresses, with `{label}`.
     pub report_uris: Vec<String>,
+    /// Whether workers send mail, so that there can be digests.
+    pub mail: bool,
     /// Threads that handle requests.
     pub workers: usize,
     /// Connections at a time, per worker.
@@ -88,6 +90,7 @@ impl ApiConfig {
             enforce: Demands::default(),
             report_host: None,
             report_uris: Vec::new(),
+            mail: false,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
         }

@@ -7,6 +7,7 @@ mod auth;
 mod bulk;
 mod config;
 mod customer_dns;
+mod digest_pages;
 mod domain_connect;
 mod enforce;
 mod extract;

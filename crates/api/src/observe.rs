@@ -197,7 +197,9 @@ fn failed(error: &actix_web::Error) -> Problem {
 
 fn is_bare_failure<B>(response: &HttpResponse<B>) -> bool {
     let status = response.status();
-    let typed = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM_JSON);
+    // A page for people says by itself what is wrong.
+    let said = |value: &HeaderValue| value == PROBLEM_JSON || value.as_bytes().starts_with(b"text/html");
+    let typed = response.headers().get(header::CONTENT_TYPE).is_some_and(said);
     (status.is_client_error() || status.is_server_error()) && !typed
 }
 

@@ -16,6 +16,9 @@ const PAGES: [&str; 9] = [
     "/problems/{slug}",
 ];
 
+/// Pages with a button.
+const FORMS: [&str; 2] = ["/digest/confirm/{token}", "/digest/unsubscribe/{token}"];
+
 /// All routes.
 pub(crate) struct Routes(Vec<Route>);
 
@@ -34,7 +37,11 @@ impl Routes {
             .map(|(pattern, item)| Route { pattern: pattern.clone(), methods: methods(item) });
         let pages =
             PAGES.map(|pattern| Route { pattern: pattern.to_owned(), methods: vec![Method::GET, Method::HEAD] });
-        Self(documented.chain(pages).collect())
+        let forms = FORMS.map(|pattern| Route {
+            pattern: pattern.to_owned(),
+            methods: vec![Method::GET, Method::HEAD, Method::POST],
+        });
+        Self(documented.chain(pages).chain(forms).collect())
     }
 
     /// The pattern that the path matches.

@@ -28,6 +28,7 @@ use crate::{
     bulk::Runner,
     config::ApiConfig,
     customer_dns::{CustomerDns, Places},
+    digest_pages,
     domain_connect::DomainConnect,
     limits::Limits,
     observe::observe,
@@ -235,6 +236,10 @@ fn build(listeners: Vec<(SocketAddr, TcpListener)>, state: &web::Data<State>) ->
             .service(pages::docs)
             .service(pages::domain_connect_template)
             .service(pages::domain_connect_key)
+            .service(digest_pages::ask_to_confirm)
+            .service(digest_pages::confirm)
+            .service(digest_pages::ask_to_unsubscribe)
+            .service(digest_pages::unsubscribe)
             .service(problem::pages::index)
             .service(problem::pages::one)
             .service(documentation(openapi.clone()))

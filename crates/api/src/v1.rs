@@ -5,6 +5,7 @@ pub(crate) mod audit_events;
 pub(crate) mod bulk;
 pub(crate) mod customers;
 pub(crate) mod delegation;
+pub(crate) mod digest_recipients;
 pub(crate) mod dns_credentials;
 pub(crate) mod domains;
 pub(crate) mod dry_run;
@@ -88,6 +89,10 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(operations::cancel::cancel_operation)
         .service(quotas::read::read_tenant_quotas)
         .service(quotas::replace::replace_tenant_quotas)
+        .service(digest_recipients::create::create_digest_recipient)
+        .service(digest_recipients::list::list_digest_recipients)
+        .service(digest_recipients::read::read_digest_recipient)
+        .service(digest_recipients::delete::delete_digest_recipient)
         .service(report_settings::read::read_report_settings)
         .service(report_settings::replace::replace_report_settings)
         .service(usage::own::read_usage)

@@ -6,6 +6,7 @@ mod data_dir;
 mod intake;
 mod issuer;
 mod limits;
+mod mail;
 mod nameserver;
 mod oidc;
 mod quotas;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     data_dir::{key_ring, operator_token},
     intake::IntakeSection,
     limits::LimitsSection,
+    mail::MailSection,
     quotas::QuotasSection,
     sections::{
         AdminConfig, ApiSection, DatabaseConfig, EdgeSection, IssuerConfig, IssuerKind, LogConfig, LogFormat,
@@ -69,6 +71,7 @@ pub(crate) struct Config {
     pub(crate) issuer: IssuerConfig,
     pub(crate) worker: WorkerSection,
     pub(crate) webhooks: WebhooksSection,
+    pub(crate) mail: MailSection,
     pub(crate) probe: ProbeSection,
     pub(crate) reports: ReportsConfig,
     pub(crate) intake: IntakeSection,
@@ -99,6 +102,7 @@ impl Default for Config {
             issuer: IssuerConfig::default(),
             worker: WorkerSection::default(),
             webhooks: WebhooksSection::default(),
+            mail: MailSection::default(),
             probe: ProbeSection::default(),
             reports: ReportsConfig::default(),
             intake: IntakeSection::default(),
@@ -227,6 +231,7 @@ impl Config {
         self.webhooks.config()?;
         self.intake.config(self)?;
         self.reports.retention()?;
+        self.mail_relay()?.map(mtasts_worker::Relay::new).transpose()?;
         self.issuer.check()?;
         self.api.public_url()?;
         self.limits.settings()?;

@@ -31,6 +31,8 @@ pub(crate) enum StartupError {
     Acme(#[from] mtasts_certs::AcmeConfigError),
     #[error("the local CA cannot be used")]
     LocalCa(#[from] mtasts_certs::LocalCaError),
+    #[error("the relay for mail cannot be used")]
+    Relay(#[from] mtasts_worker::RelayError),
     #[error("no identity provider can be asked")]
     Oidc(#[from] mtasts_oidc::SetupError),
     #[error("metrics cannot be collected")]

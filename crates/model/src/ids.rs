@@ -115,6 +115,8 @@ ids! {
     WebhookId = "whk";
     /// One event on its way to one webhook.
     DeliveryId = "dlv";
+    /// Who gets digests of reports by mail.
+    DigestRecipientId = "rcp";
     /// Many changes that were asked for in one request.
     OperationId = "op";
     /// What somebody delivered to an address for reports: a mail, or the body of a POST.

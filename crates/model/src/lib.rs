@@ -6,6 +6,7 @@ mod causes;
 pub mod clock;
 pub mod condition;
 pub mod drift;
+pub mod email;
 pub mod event;
 pub mod feed;
 pub mod ids;
@@ -25,11 +26,12 @@ pub mod tag;
 pub use causes::causes;
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 pub use condition::{Condition, ConditionKind, Status};
+pub use email::{EmailAddress, EmailError};
 pub use event::{EventData, EventType};
 pub use feed::Revision;
 pub use ids::{
-    ApiKeyId, ArrivalId, AuditEventId, CertificateId, DeliveryId, DnsCredentialId, DomainId, EventId, NodeId,
-    OperationId, OrderId, PolicyVersionId, ProposalId, ReportId, TenantId, WebhookId,
+    ApiKeyId, ArrivalId, AuditEventId, CertificateId, DeliveryId, DigestRecipientId, DnsCredentialId, DomainId,
+    EventId, NodeId, OperationId, OrderId, PolicyVersionId, ProposalId, ReportId, TenantId, WebhookId,
 };
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;
@@ -37,7 +39,9 @@ pub use name::{HostName, MailDomain, NameRules};
 pub use policy::{MaxAge, Mode, Policy};
 pub use policy_id::PolicyId;
 pub use record::{ReportUri, StsRecord, TlsRptRecord};
-pub use report::{AlertKind, EdgeVerdict, ReportGrade, ReportKind, ReportVia, ReportWordError, ResultType};
+pub use report::{
+    AlertKind, DigestFrequency, EdgeVerdict, ReportGrade, ReportKind, ReportVia, ReportWordError, ResultType,
+};
 pub use role::{Role, RoleError};
 pub use scope::{Scope, Scopes};
 pub use tag::{Tag, TagError};

@@ -106,6 +106,16 @@ words! {
     }
 }
 
+words! {
+    /// How often somebody gets a digest.
+    DigestFrequency, "daily, weekly" {
+        /// Each day, of the day before.
+        Daily = "daily";
+        /// Each Monday, of the week before.
+        Weekly = "weekly";
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

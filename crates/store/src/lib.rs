@@ -5,6 +5,9 @@ mod audit;
 mod budget;
 mod config;
 mod der;
+mod digest;
+mod digest_content;
+mod digest_queue;
 mod dns_credential;
 mod domain;
 mod domain_list;
@@ -50,6 +53,14 @@ mod zone;
 pub use audit::{Actor, ActorKind, AuditEvent, AuditFilter, AuditLine, ChainFault, ChainReport};
 pub use budget::{BucketEmpty, TokenBucket};
 pub use config::{Role, StoreConfig};
+pub use digest::{
+    AddedRecipient, DIGEST_RECIPIENTS_PER_TENANT, DigestLink, DigestRecipient, DigestState, DigestToken,
+    NewDigestRecipient,
+};
+pub use digest_content::{
+    DigestDomain, DigestFailure, DigestFigures, DigestList, DigestNewFailure, DigestPeriod, DigestSilence,
+};
+pub use digest_queue::{DueMail, MailOutcome, MailPurpose};
 pub use dns_credential::{
     CustomerProvider, DNS_CREDENTIALS_PER_TENANT, DnsCredential, NewDnsCredential, SealedDnsCredential, ServerAddress,
     ServerAddressError, TsigAlgorithm, TsigKeyName, TsigKeyNameError,

@@ -1,6 +1,7 @@
 //! One transaction in which nothing but one tenant's rows can be seen or written (invariant 8).
 
 mod customers;
+mod digest_recipients;
 mod dns_credentials;
 mod domains;
 mod events;

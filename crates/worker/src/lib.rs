@@ -10,6 +10,7 @@ mod caa;
 mod claim;
 mod config;
 mod deadline;
+mod digests;
 mod executor;
 mod outcome;
 mod places;
@@ -22,6 +23,7 @@ mod zones;
 
 pub use alerts::{AlertDeps, AlertWorker};
 pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerConfig};
+pub use digests::{DigestDeps, DigestWorker, Relay, RelayConfig, RelayError, RelayTls};
 pub use reports::{ReportConfig, ReportDeps, ReportWorker};
 pub use webhooks::{WebhookConfig, WebhookDeps, WebhookWorker, seal_webhook_secret};
 pub use worker::{Worker, WorkerDeps};

@@ -7,8 +7,8 @@ use std::{
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use mtasts_model::{
-    ApiKeyId, ArrivalId, DeliveryId, DnsCredentialId, DomainId, OperationId, PolicyVersionId, ReportId, TenantId,
-    WebhookId, ids::IdError,
+    ApiKeyId, ArrivalId, DeliveryId, DigestRecipientId, DnsCredentialId, DomainId, OperationId, PolicyVersionId,
+    ReportId, TenantId, WebhookId, ids::IdError,
 };
 
 use crate::{observe::Subject, problem::Problem};
@@ -51,6 +51,10 @@ impl InPath for DnsCredentialId {
 
 impl InPath for WebhookId {
     const PARAMETER: &'static str = "webhook_id";
+}
+
+impl InPath for DigestRecipientId {
+    const PARAMETER: &'static str = "digest_recipient_id";
 }
 
 impl InPath for DeliveryId {

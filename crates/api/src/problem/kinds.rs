@@ -53,6 +53,10 @@ pub enum ProblemKind {
     WebhookQuota,
     /// The webhook is switched off.
     WebhookDisabled,
+    /// The tenant has as many recipients of digests as it may.
+    DigestRecipientQuota,
+    /// The address gets digests already.
+    DigestRecipientExists,
     /// The tenant has as many of something as it may.
     QuotaExceeded,
     /// The octets are shown to nobody, or not yet.
@@ -85,6 +89,8 @@ pub enum ProblemKind {
     CustomerDnsOff,
     /// This installation has no webhooks.
     WebhooksOff,
+    /// This installation sends no mail.
+    MailOff,
     /// Postgres is away.
     StoreUnavailable,
     /// The identity provider is away, and none of its keys is at hand.
@@ -101,7 +107,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 49] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -127,6 +133,8 @@ impl ProblemKind {
         Self::DnsCredentialQuota,
         Self::WebhookQuota,
         Self::WebhookDisabled,
+        Self::DigestRecipientQuota,
+        Self::DigestRecipientExists,
         Self::QuotaExceeded,
         Self::RawWithheld,
         Self::PreconditionFailed,
@@ -142,6 +150,7 @@ impl ProblemKind {
         Self::Internal,
         Self::CustomerDnsOff,
         Self::WebhooksOff,
+        Self::MailOff,
         Self::StoreUnavailable,
         Self::IdentityProviderUnavailable,
         Self::DnsProviderUnavailable,
@@ -177,6 +186,8 @@ impl ProblemKind {
             Self::DnsCredentialQuota => "dns-credential-quota",
             Self::WebhookQuota => "webhook-quota",
             Self::WebhookDisabled => "webhook-disabled",
+            Self::DigestRecipientQuota => "digest-recipient-quota",
+            Self::DigestRecipientExists => "digest-recipient-exists",
             Self::QuotaExceeded => "quota-exceeded",
             Self::RawWithheld => "raw-withheld",
             Self::PreconditionFailed => "precondition-failed",
@@ -193,6 +204,7 @@ impl ProblemKind {
             Self::Internal => "internal",
             Self::CustomerDnsOff => "customer-dns-off",
             Self::WebhooksOff => "webhooks-off",
+            Self::MailOff => "mail-off",
             Self::StoreUnavailable => "store-unavailable",
             Self::IdentityProviderUnavailable => "identity-provider-unavailable",
             Self::DnsProviderUnavailable => "dns-provider-unavailable",
@@ -223,6 +235,8 @@ impl ProblemKind {
             | Self::DnsCredentialQuota
             | Self::WebhookQuota
             | Self::WebhookDisabled
+            | Self::DigestRecipientQuota
+            | Self::DigestRecipientExists
             | Self::QuotaExceeded
             | Self::RawWithheld
             | Self::IdempotencyInFlight => StatusCode::CONFLICT,
@@ -237,7 +251,7 @@ impl ProblemKind {
             | Self::DnsServerUnusable => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::CustomerDnsOff | Self::WebhooksOff => StatusCode::NOT_IMPLEMENTED,
+            Self::CustomerDnsOff | Self::WebhooksOff | Self::MailOff => StatusCode::NOT_IMPLEMENTED,
             Self::StoreUnavailable
             | Self::IdentityProviderUnavailable
             | Self::DnsProviderUnavailable
@@ -276,6 +290,8 @@ impl ProblemKind {
             Self::PreconditionRequired => "Say which version is to be replaced",
             Self::WebhookQuota => "No further webhook is possible",
             Self::WebhookDisabled => "The webhook is switched off",
+            Self::DigestRecipientQuota => "No further recipient of digests is possible",
+            Self::DigestRecipientExists => "The address gets digests already",
             Self::QuotaExceeded => "The quota is used up",
             Self::RawWithheld => "These octets are not shown",
             Self::BodyTooLarge => "The body is too large",
@@ -290,6 +306,7 @@ impl ProblemKind {
             Self::Internal => "Something failed on our side",
             Self::CustomerDnsOff => "This service does not write into customers' zones",
             Self::WebhooksOff => "This service has no webhooks",
+            Self::MailOff => "This service sends no mail",
             Self::StoreUnavailable => "The service cannot reach its store",
             Self::IdentityProviderUnavailable => "The identity provider does not answer",
             Self::DnsProviderUnavailable => "The DNS provider does not answer",
@@ -401,6 +418,14 @@ impl ProblemKind {
                  service. Switch it on by `PATCH /v1/webhooks/{webhook_id}` with `{\"enabled\": true}`; what waits for it \
                  goes out then. Nothing was changed."
             }
+            Self::DigestRecipientQuota => {
+                "A tenant may have 20 recipients of digests, those included that have not said yes or want no more. Delete \
+                 one, or send to a list of yours. Nothing was changed."
+            }
+            Self::DigestRecipientExists => {
+                "A recipient of yours gets digests at this address. To change how often or of what, delete it and have the \
+                 address asked again. Nothing was changed."
+            }
             Self::QuotaExceeded => {
                 "You have as many as you may: `quota` names what is counted, `limit` how many are possible, and `used` \
                  how many there are. Remove what is no longer needed, or ask the operator of this service for more. Of \
@@ -476,6 +501,10 @@ impl ProblemKind {
             Self::WebhooksOff => {
                 "The operator of this service has given the API no key ring to seal the secrets of webhooks with. Read \
                  `GET /v1/events` instead."
+            }
+            Self::MailOff => {
+                "The operator of this service has configured no relay to send mail by. Use webhooks, or read \
+                 `GET /v1/events`."
             }
             Self::IdentityProviderUnavailable => {
                 "The issuer of your token could not be asked for the keys with which it signs, and none are at hand. API \

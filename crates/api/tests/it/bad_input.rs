@@ -13,6 +13,7 @@ pub(crate) fn reach(operation: &crate::spec::Operation, tenant: &Tenant<'_>, dom
         "key_id" => "key_00000000000070008000000000000000".to_owned(),
         "dns_credential_id" => "dns_00000000000070008000000000000000".to_owned(),
         "webhook_id" => "whk_00000000000070008000000000000000".to_owned(),
+        "digest_recipient_id" => "rcp_00000000000070008000000000000000".to_owned(),
         "delivery_id" => "dlv_00000000000070008000000000000000".to_owned(),
         "operation_id" => "op_00000000000070008000000000000000".to_owned(),
         "report_id" => "rpt_00000000000070008000000000000000".to_owned(),
@@ -85,6 +86,7 @@ async fn every_operation_refuses_ids_that_are_none() {
                     _ if name == parameter => bad.to_owned(),
                     "domain_id" => domain.clone(),
                     "webhook_id" => "whk_00000000000070008000000000000000".to_owned(),
+                    "digest_recipient_id" => "rcp_00000000000070008000000000000000".to_owned(),
                     _ => "pol_00000000000070008000000000000000".to_owned(),
                 });
                 let mut call = service.call(&operation.method, &path).token(&token);

@@ -37,6 +37,7 @@ struct Peopled<'a> {
     /// A key beside the one that makes the calls.
     key: String,
     webhook: String,
+    recipient: String,
     delivery: String,
     operation: String,
     report: String,
@@ -56,13 +57,28 @@ impl<'a> Peopled<'a> {
         let key = text(&tenant.send("POST", "/v1/api-keys", json!({"name": "spare"})).await);
         let body = json!({"url": "https://hooks.owned.test/"});
         let webhook = text(&tenant.send("POST", "/v1/webhooks", body).await);
+        let body = json!({"email": "ops@example.com", "frequency": "daily"});
+        let recipient = text(&tenant.send("POST", "/v1/digest-recipients", body).await);
         let delivery = text(&tenant.call("POST", &format!("/v1/webhooks/{webhook}/test")).send().await);
         let body = json!({"operations": [{"op": "create", "name": format!("batched.{name}")}]});
         let operation = text(&tenant.send("POST", "/v1/domains:batch", body).await);
         let reports = Reports::on(&tenant, &domain).await;
         let arrival = reports.arrival("read", Some(b"raw"), 1).await;
         let report = reports.report_in(&arrival, Report::default()).await;
-        Self { tenant, domain, version, credential, customer, key, webhook, delivery, operation, report, arrival }
+        Self {
+            tenant,
+            domain,
+            version,
+            credential,
+            customer,
+            key,
+            webhook,
+            recipient,
+            delivery,
+            operation,
+            report,
+            arrival,
+        }
     }
 
     fn path(&self, operation: &Operation) -> String {
@@ -73,6 +89,7 @@ impl<'a> Peopled<'a> {
             "dns_credential_id" => self.credential.clone(),
             "tenant_id" => self.customer.clone(),
             "webhook_id" => self.webhook.clone(),
+            "digest_recipient_id" => self.recipient.clone(),
             "delivery_id" => self.delivery.clone(),
             "operation_id" => self.operation.clone(),
             "report_id" => self.report.clone(),

@@ -27,6 +27,8 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
     let webhook = owner.send("POST", "/v1/webhooks", body).await.body["id"].as_str().unwrap().to_owned();
     let test = owner.call("POST", &format!("/v1/webhooks/{webhook}/test")).send().await;
     let delivery = test.body["id"].as_str().unwrap().to_owned();
+    let body = json!({"email": "ops@owned.test", "frequency": "daily"});
+    let recipient = owner.send("POST", "/v1/digest-recipients", body).await.body["id"].as_str().unwrap().to_owned();
     let body = json!({"operations": [{"op": "create", "name": "batched.test"}]});
     let operation = owner.send("POST", "/v1/domains:batch", body).await.body["id"].as_str().unwrap().to_owned();
     let reports = Reports::on(&owner, &domain).await;
@@ -40,6 +42,7 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "tenant_id" => customer.clone(),
         "dns_credential_id" => credential.clone(),
         "webhook_id" => webhook.clone(),
+        "digest_recipient_id" => recipient.clone(),
         "delivery_id" => delivery.clone(),
         "operation_id" => operation.clone(),
         "report_id" => report.clone(),
@@ -53,6 +56,7 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "tenant_id" => format!("ten_{NOBODY}"),
         "dns_credential_id" => format!("dns_{NOBODY}"),
         "webhook_id" => format!("whk_{NOBODY}"),
+        "digest_recipient_id" => format!("rcp_{NOBODY}"),
         "delivery_id" => format!("dlv_{NOBODY}"),
         "operation_id" => format!("op_{NOBODY}"),
         "report_id" => format!("rpt_{NOBODY}"),
@@ -88,7 +92,9 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
     assert_eq!(owner.get(&format!("/v1/webhooks/{webhook}")).await.body["enabled"], true, "and its webhook");
     assert_eq!(stranger.get("/v1/domains").await.body["data"], json!([]));
     assert_eq!(stranger.get("/v1/events").await.body["data"], json!([]));
+    assert_eq!(owner.get(&format!("/v1/digest-recipients/{recipient}")).await.status, 200, "and its recipient");
     assert_eq!(stranger.get("/v1/webhooks").await.body["data"], json!([]));
+    assert_eq!(stranger.get("/v1/digest-recipients").await.body["data"], json!([]));
 }
 
 #[tokio::test]
@@ -115,6 +121,7 @@ async fn every_operation_asks_for_a_credential_of_its_kind() {
             "key_id" => format!("key_{NOBODY}"),
             "dns_credential_id" => format!("dns_{NOBODY}"),
             "webhook_id" => format!("whk_{NOBODY}"),
+            "digest_recipient_id" => format!("rcp_{NOBODY}"),
             "delivery_id" => format!("dlv_{NOBODY}"),
             "operation_id" => format!("op_{NOBODY}"),
             "report_id" => format!("rpt_{NOBODY}"),

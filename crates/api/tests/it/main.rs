@@ -9,6 +9,7 @@ mod bulk;
 mod conditional;
 mod customers;
 mod delegation;
+mod digests;
 mod dns_credentials;
 mod domains;
 mod dry_run;

@@ -52,6 +52,7 @@ async fn every_operation_is_closed_to_a_key_without_its_scope_and_open_to_one_wi
             "key_id" => format!("key_{NOBODY}"),
             "dns_credential_id" => format!("dns_{NOBODY}"),
             "webhook_id" => format!("whk_{NOBODY}"),
+            "digest_recipient_id" => format!("rcp_{NOBODY}"),
             "delivery_id" => format!("dlv_{NOBODY}"),
             // An id that cannot be read is refused behind the scope, as one that is not there is.
             _ => NOBODY.to_owned(),

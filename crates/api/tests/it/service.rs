@@ -118,6 +118,7 @@ impl Service {
         let listen = vec!["127.0.0.1:0".parse().unwrap()];
         let public_url = "https://api.example.net".parse().unwrap();
         let mut config = ApiConfig::new(listen, zone, OPERATOR_TOKEN.into(), public_url);
+        config.mail = true;
         config.name_rules = NameRules::allowing(["test"]);
         config.workers = 1;
         config.drain_deadline = Duration::from_secs(1);

@@ -8,7 +8,8 @@ use mtasts_model::{Clock, NodeId};
 use mtasts_probe::{MxProber, PolicyFetcher, Poster};
 use mtasts_store::{ReportRetention, Role, Store};
 use mtasts_worker::{
-    AlertDeps, AlertWorker, ReportConfig, ReportDeps, ReportWorker, WebhookDeps, WebhookWorker, Worker, WorkerDeps,
+    AlertDeps, AlertWorker, DigestDeps, DigestWorker, Relay, ReportConfig, ReportDeps, ReportWorker, WebhookDeps,
+    WebhookWorker, Worker, WorkerDeps,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,8 @@ use crate::{
 
 /// How soon after it is due a domain's reports are looked at.
 const ALERT_POLL: Duration = Duration::from_secs(2);
+/// How soon after it is due a mail is sent.
+const DIGEST_POLL: Duration = Duration::from_secs(5);
 const TIDY_INTERVAL: Duration = Duration::from_hours(1);
 /// Followers that were away for longer read their feed anew.
 const TOMBSTONES_KEPT: TimeDelta = TimeDelta::days(30);
@@ -64,6 +67,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let report_config = ReportConfig { report_hosts: worker_config.report_hosts.clone(), ..ReportConfig::default() };
     let reports = ReportWorker::new(report_config, reports);
     let kept = config.reports.retention()?;
+    let digests = digests(context, &store)?;
     let deps = WorkerDeps {
         store: store.clone(),
         policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone())?,
@@ -79,17 +83,46 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let stop = context.stop.clone();
     let tidying = tokio::spawn(tidy(store, kept, Arc::clone(&context.clock), stop.clone()));
     running.spawn(async move {
+        let digests = async {
+            match digests {
+                Some(digests) => digests.run(stop.clone()).await,
+                None => stop.cancelled().await,
+            }
+        };
         tokio::join!(
             worker.run(stop.clone()),
             deliveries.run(stop.clone()),
             reports.run(stop.clone()),
-            alerts.run(stop)
+            alerts.run(stop.clone()),
+            digests
         );
         tidying.abort();
         "worker"
     });
     // A worker that waits for the database is in order: nothing is sent to it.
     Ok(Box::new(|| RoleReadiness { role: "worker", ready: true, notes: Vec::new() }))
+}
+
+/// Sends digests, where there is a relay to send them by.
+fn digests(context: &Context, store: &Store) -> Result<Option<DigestWorker>, StartupError> {
+    let config = &context.config;
+    let Some(relay) = config.mail_relay()? else {
+        tracing::info!("no mail is sent: mail.relay is not set");
+        return Ok(None);
+    };
+    let mut public_url = config.api.public_url()?.to_string();
+    if !public_url.ends_with('/') {
+        public_url.push('/');
+    }
+    Ok(Some(DigestWorker::new(DigestDeps {
+        store: store.clone(),
+        relay: Relay::new(relay)?,
+        public_url,
+        per_tenant: config.mail.per_tenant_a_day,
+        poll: DIGEST_POLL,
+        clock: Arc::clone(&context.clock),
+        entropy: Arc::clone(&context.entropy),
+    })))
 }
 
 /// Forgets what nobody needs any more, hourly. Several workers may do so at once.
@@ -145,7 +178,8 @@ pub(crate) async fn forget(
             + store.prune_operations(now).await?
             + store.prune_mx_history(now).await?
             + store.prune_usage(now).await?
-            + store.prune_alerts(now).await?;
+            + store.prune_alerts(now).await?
+            + store.prune_digests(now).await?;
         if batch == 0 {
             return Ok(forgotten);
         }

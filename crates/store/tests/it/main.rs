@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail as its body may")]
 
+mod alert_plans;
 mod audit;
 mod dns_credentials;
 mod domains;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mtasts_model::{ArrivalId, DomainId, ReportGrade, ReportId, ReportKind, SystemEntropy, TenantId};
-use mtasts_store::{NewReport, ReadArrival, ReplayFilter, Role, Store, Sum, NewTlsResult};
+use mtasts_store::{NewReport, NewTlsResult, ReadArrival, ReplayFilter, Role, Store, Sum};
 use mtasts_testkit::wait_until;
 
 use crate::fixture::{Fixture, LEASE};

@@ -1,6 +1,6 @@
 //! What tenants are told of their reports. The tables are filled by hand: what fills them is tested elsewhere.
 
-mod setup;
+pub(crate) mod setup;
 
 use chrono::TimeDelta;
 use mtasts_model::{AlertKind, ArrivalId, Clock, DomainId, SystemEntropy, event::AlertState};
@@ -62,6 +62,9 @@ async fn the_failure_rate_rings_by_verified_reports_and_ends_on_a_better_day() {
     setup.touch(domain, 0).await;
     setup.settled().await;
     assert_eq!(states().await, [AlertState::Cleared, AlertState::Raised], "newest first");
+    setup.touch(domain, 0).await;
+    setup.settled().await;
+    assert_eq!(states().await.len(), 2, "and it is remembered");
 }
 
 #[tokio::test]
@@ -141,6 +144,9 @@ async fn what_could_not_be_read_is_told_once_an_hour_with_how_many_there_are() {
     assert_eq!(told.len(), 2);
     assert_eq!((&told[0]["arrivals"], &told[0]["reason"]), (&2.into(), &"not-xml".into()));
     assert_eq!(told[0]["arrival_id"], last.to_string());
+    aside("not-json").await;
+    setup.settled().await;
+    assert_eq!(setup.events("report.quarantined").await.len(), 2, "another hour begins");
 }
 
 #[tokio::test]

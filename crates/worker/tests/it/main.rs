@@ -7,6 +7,7 @@ mod alerts;
 #[expect(dead_code, reason = "what is for providers that others can write to")]
 mod contract;
 mod crashes;
+mod digests;
 mod embedded;
 mod fences;
 mod isolation;
