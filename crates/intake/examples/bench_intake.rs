@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `load` sends reports of so many octets, each another, to labels in turn; each connection sends the next one as soon as its
-//! last was acknowledged. Prints reports a second, median and 99th percentile in milliseconds, and how many were refused.
+//! last was acknowledged, and ends when one is refused. Prints reports a second, median and 99th percentile in milliseconds, and how many were refused.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on should say where")]
 
@@ -194,7 +194,7 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, load: &Load) -> 
         }
         times.push(begin.elapsed());
         if !read.starts_with(b"HTTP/1.1 201") {
-            // Such an answer ends the connection.
+            // Such an answer ends the connection, as does a number of them in mail.
             refused += 1;
             break;
         }
@@ -224,7 +224,10 @@ async fn smtp<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, load: &Load) -> 
             assert_ne!(stream.read_buf(&mut read).await.expect("an answer"), 0);
         }
         times.push(begin.elapsed());
-        refused += usize::from(!String::from_utf8_lossy(&read).contains("stored as"));
+        if !String::from_utf8_lossy(&read).contains("stored as") {
+            refused += 1;
+            break;
+        }
     }
     (times, refused)
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mtasts_model::Clock;
 use mtasts_store::{Acceptance, NewArrival, Store};
 use tokio::{
-    sync::{Mutex, mpsc, oneshot},
+    sync::{Mutex, Semaphore, mpsc, oneshot},
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -20,9 +20,10 @@ use crate::{
     error::{NotNow, causes},
 };
 
-/// Transactions at the same time. Each copies what it stores once or twice, beside the budget of bodies.
+/// Transactions at the same time.
 const WRITERS: usize = 4;
-/// Deliveries that one transaction takes, and octets after which it takes no more.
+/// Deliveries that one transaction takes, and octets after which it takes no more. To store them copies them two or three
+/// times, which is in no budget: so there is but one transaction at a time with more.
 const BATCH: usize = 64;
 const BATCH_OCTETS: usize = 2 << 20;
 /// Deliveries that may wait. Their octets are in the budget, so this is no more than a length.
@@ -52,9 +53,16 @@ impl Desk {
     ) -> (Self, Vec<JoinHandle<()>>) {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
+        let large = Arc::new(Semaphore::new(1));
         let writers = (0..WRITERS)
             .map(|_| {
-                let writer = Writer { store: store.clone(), clock: Arc::clone(clock), reports_a_day, deadline };
+                let writer = Writer {
+                    store: store.clone(),
+                    clock: Arc::clone(clock),
+                    reports_a_day,
+                    deadline,
+                    large: Arc::clone(&large),
+                };
                 tokio::spawn(writer.run(Arc::clone(&jobs)))
             })
             .collect();
@@ -83,6 +91,8 @@ struct Writer {
     clock: Arc<dyn Clock>,
     reports_a_day: u64,
     deadline: Duration,
+    /// Held while much is written.
+    large: Arc<Semaphore>,
 }
 
 impl Writer {
@@ -97,6 +107,8 @@ impl Writer {
     }
 
     async fn write(&self, batch: Vec<Job>) {
+        let octets: usize = batch.iter().map(|job| job.octets).sum();
+        let _place = if octets > BATCH_OCTETS { self.large.acquire().await.ok() } else { None };
         let together: Vec<NewArrival> = batch.iter().flat_map(|job| job.arrivals.iter().cloned()).collect();
         let mut fates = match self.store(&together).await {
             Ok(fates) => fates.into_iter(),

@@ -143,11 +143,6 @@ impl IntakeHandle {
         self.shared.budget.used()
     }
 
-    /// False once a shutdown was asked for.
-    pub fn is_ready(&self) -> bool {
-        !self.shared.stop.is_cancelled()
-    }
-
     /// Takes no more connections, tells idle clients to come again, lets mails and requests that are under way end until
     /// `deadline`, then cuts them.
     pub async fn shutdown(mut self, deadline: Duration) {
