@@ -14,7 +14,7 @@ use super::{
     rows::{AT_ONCE, DmarcRow, INSERT_DMARC, INSERT_REPORTS, INSERT_TLS, ReportRow, TlsRow, pieces, text},
     sums::{OTHERS, StoredReport, Sums},
 };
-use crate::{Channel, Store, StoreError, nudge, schedule, sql};
+use crate::{Channel, Store, StoreError, nudge, report_alert, schedule, sql};
 
 /// Kinds of failure that are kept of a domain; more count as [`OTHERS`].
 const KINDS: i64 = 300;
@@ -49,7 +49,9 @@ impl Store {
         let reports = || arrivals.iter().filter(|read| held.contains(&read.arrival.id)).flat_map(|read| &read.reports);
         let known = Known::of(&tx, reports()).await?;
         let (outcomes, accepted) = decide(known, &tx, arrivals, &held, now).await?;
+        let news = News::of(&accepted.0, &outcomes);
         put_in(&tx, accepted, now).await?;
+        news.tell(&tx, now).await?;
         finish(&tx, &outcomes, read_by, now).await?;
         tx.commit().await?;
         Ok(outcomes.into_iter().map(|outcome| outcome.applied).collect())
@@ -87,9 +89,50 @@ async fn lock_tenants(db: &impl ConnectionTrait, arrivals: &[ReadArrival]) -> Re
     Ok(())
 }
 
+/// What somebody has to look at afterwards, by domain: days whose sums have changed, arrivals that could not be read.
+#[derive(Default)]
+struct News(BTreeMap<(DomainId, TenantId), DomainNews>);
+
+#[derive(Default)]
+struct DomainNews {
+    days: BTreeSet<NaiveDate>,
+    unread: Vec<(ArrivalId, String)>,
+}
+
+impl News {
+    fn of(accepted: &[Accepted], outcomes: &[Outcome]) -> Self {
+        let mut news = Self::default();
+        for Accepted { report, .. } in accepted.iter().filter(|accepted| accepted.report.counts) {
+            news.0.entry((report.domain, report.tenant)).or_default().days.insert(report.day);
+        }
+        for Outcome { applied, at, problem, .. } in outcomes {
+            if let (Some(_), Some((reason, _))) = (applied.new, problem) {
+                news.0.entry(*at).or_default().unread.push((applied.arrival, text(reason, 100)));
+            }
+        }
+        news
+    }
+
+    /// In the order of the domains, so that two workers never wait for each other.
+    async fn tell(self, tx: &DatabaseTransaction, now: Timestamp) -> Result<(), StoreError> {
+        for ((domain, tenant), DomainNews { days, unread }) in self.0 {
+            // The newest day is news if any of them is.
+            if let Some(day) = days.last() {
+                report_alert::touched(tx, domain, tenant, *day, now).await?;
+            }
+            for (arrival, reason) in unread {
+                report_alert::quarantined(tx, (domain, tenant), (arrival, &reason), now).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// An arrival that is done with.
 struct Outcome {
     applied: Applied,
+    /// To whose address it was sent.
+    at: (DomainId, TenantId),
     token: i64,
     problem: Option<(String, String)>,
 }
@@ -111,8 +154,12 @@ async fn decide(
     let mut accepted: Vec<Accepted> = Vec::new();
     let mut displaced = BTreeSet::new();
     for ReadArrival { arrival, problem, reports } in arrivals {
-        let mut outcome =
-            Outcome { applied: Applied { arrival: arrival.id, new: None, repeated: 0 }, token: arrival.token, problem };
+        let mut outcome = Outcome {
+            applied: Applied { arrival: arrival.id, new: None, repeated: 0 },
+            at: (arrival.domain, arrival.tenant),
+            token: arrival.token,
+            problem,
+        };
         if held.contains(&arrival.id) {
             let mut new = 0;
             for report in reports {
@@ -371,7 +418,7 @@ async fn finish(
 ) -> Result<(), StoreError> {
     let rows: Vec<Json> = outcomes
         .iter()
-        .filter_map(|Outcome { applied, token, problem }| {
+        .filter_map(|Outcome { applied, token, problem, .. }| {
             let new = applied.new?;
             let (reason, words) =
                 problem.as_ref().map(|(reason, words)| (text(reason, 100), text(words, 1_000))).unzip();

@@ -46,6 +46,12 @@ async fn the_version_that_the_sender_saw_is_found_and_a_failure_there_is_set_aga
     assert_eq!(verdict("r1").await, "0 ours certificate-expired-then;1");
     let policies = "SELECT value FROM report_days WHERE dimension = 'policy' AND domain_id <> '00000000-0000-0000-0000-000000000000'";
     assert_eq!(setup.one(policies).await, then);
+    let together =
+        "SELECT string_agg(concat_ws(' ', dimension, replace(value, E'\\t', '|'), bad), ';' ORDER BY dimension, value)
+        FROM report_days WHERE dimension IN ('edge', 'failure') AND domain_id = '00000000-0000-0000-0000-000000000000'";
+    let expected = "edge sts-policy-fetch-error|ours|certificate-expired-then 2;\
+        failure sts-policy-fetch-error|mx.shop.example 2;failure validation-failure|mx.shop.example 1";
+    assert_eq!(setup.one(together).await, expected);
     setup.database.psql("SET session_replication_role = replica;
         INSERT INTO certificates (id, tenant_id, domain_id, order_id, chain, sealed_key, not_before, not_after, serial, issuer,
             renew_at, created_at)
@@ -105,4 +111,19 @@ async fn a_dmarc_report_is_counted_by_source_and_alignment() {
     assert_eq!(setup.done(whole).await, "read 1 0");
     assert_eq!(setup.totals(&other).await, ["anonymous 1 5 3"]);
     assert_eq!(setup.one("SELECT count(*) FROM dmarc_results").await, "4");
+}
+
+#[tokio::test]
+async fn who_watches_over_reports_is_told_of_each_domain_whose_sums_change_and_of_what_cannot_be_read() {
+    let setup = Setup::new().await;
+    let domain = setup.domain("shop.example").await;
+    let _worker = setup.start();
+    let queue = "SELECT string_agg(concat_ws(' ', quarantined, quarantined_reason), ';') FROM report_alert_queue";
+    let failed = report("shop.example", "r1", 7, &failure("validation-failure", "mx.shop.example", 3));
+    let first = setup.arrive(&domain, "https", failed.as_bytes()).await;
+    assert_eq!(setup.done(first).await, "read 1 0");
+    assert_eq!(setup.one(queue).await, "0");
+    let unread = setup.arrive(&domain, "https", b"no report").await;
+    assert!(setup.done(unread).await.starts_with("quarantined"));
+    assert!(setup.one(queue).await.starts_with("1 "), "{}", setup.one(queue).await);
 }
