@@ -77,7 +77,7 @@ fn report(fixture: &Fixture, tenant: TenantId, domain: DomainId, number: u8) -> 
         document: 0,
         kind: ReportKind::TlsRpt,
         // Each is worth more than the one before, so that it is displaced.
-        grade: if number % 2 == 0 { ReportGrade::Anonymous } else { ReportGrade::Verified },
+        grade: if number.is_multiple_of(2) { ReportGrade::Anonymous } else { ReportGrade::Verified },
         signer: None,
         grade_reason: "",
         organization: "o".to_owned(),
@@ -94,7 +94,7 @@ fn report(fixture: &Fixture, tenant: TenantId, domain: DomainId, number: u8) -> 
         deviations: 0,
         body: serde_json::json!({}),
         key: [number / 2; 32],
-        signed_key: (number % 2 == 1).then_some([100 + number; 32]),
+        signed_key: (!number.is_multiple_of(2)).then_some([100 + number; 32]),
         tls: vec![row],
         dmarc: Vec::new(),
         sums: vec![sum("total", ""), sum("mx", &format!("new{number}")), sum("mx", "mx1")],
