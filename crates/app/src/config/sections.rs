@@ -259,16 +259,21 @@ impl ReportsConfig {
     }
 
     pub(crate) fn templates(&self) -> Result<Vec<ReportTemplate>, ConfigError> {
-        let parse = |text: &String| {
-            text.parse().map_err(|error: mtasts_worker::ReportTemplateError| {
+        let parse = |template: &String| {
+            template.parse().map_err(|error: mtasts_worker::ReportTemplateError| {
                 ConfigError::value("reports.rua", crate::startup::causes(&error))
             })
         };
-        match self.host()? {
+        self.uris()?.iter().map(parse).collect()
+    }
+
+    /// The templates as they are written.
+    pub(crate) fn uris(&self) -> Result<Vec<String>, ConfigError> {
+        Ok(match self.host()? {
             // By mail alone: who sent it can be verified, and a sender that honours every address would send all twice.
-            Some(host) if self.rua.is_empty() => Ok(vec![parse(&format!("mailto:tlsrpt-{{label}}@{host}"))?]),
-            _ => self.rua.iter().map(parse).collect(),
-        }
+            Some(host) if self.rua.is_empty() => vec![format!("mailto:tlsrpt-{{label}}@{host}")],
+            _ => self.rua.clone(),
+        })
     }
 
     pub(crate) fn retention(&self) -> Result<ReportRetention, ConfigError> {

@@ -26,7 +26,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     api.limits = config.limits.settings()?;
     api.quotas = config.quotas.quotas()?;
     api.report_host.clone_from(&config.reports.host);
-    api.report_uris.clone_from(&config.reports.rua);
+    api.report_uris = config.reports.uris()?;
     api.mail = config.mail_relay()?.is_some();
     let server = Api::bind(api, store, Arc::clone(&context.clock), Arc::clone(&context.entropy))?;
     let server = match config.limits.shared(&config.redis)? {

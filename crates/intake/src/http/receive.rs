@@ -1,5 +1,7 @@
 //! `POST /v1/tlsrpt/{label}`.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -40,24 +42,46 @@ const TYPES: [&str; 8] = [
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// Octets of a body that is refused, and how long they are waited for.
+const REST: usize = 256 << 10;
+const REST_DEADLINE: Duration = Duration::from_secs(2);
+
 /// 201 once it is stored, 200 if it was before.
 pub(super) async fn receive(
     request: HttpRequest,
     label: web::Path<String>,
-    payload: web::Payload,
+    mut payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> HttpResponse {
-    match take(&request, &label, payload, &shared).await {
-        Ok((outcome, answer)) | Err((outcome, answer)) => {
-            counters::outcome(ReportVia::Https, outcome);
-            answer
+    let taken = take(&request, &label, &mut payload, &shared).await;
+    if taken.is_err() {
+        // Whoever is cut off while still sending does not get to read why.
+        let _ = timeout(REST_DEADLINE, read_over(&mut payload)).await;
+    }
+    let (Ok((outcome, answer)) | Err((outcome, answer))) = taken;
+    counters::outcome(ReportVia::Https, outcome);
+    answer
+}
+
+/// What is left of a body that is not wanted, if it is little.
+async fn read_over(payload: &mut web::Payload) {
+    let mut octets = 0;
+    while let Some(Ok(chunk)) = payload.next().await {
+        octets += chunk.len();
+        if octets > REST {
+            return;
         }
     }
 }
 
 type Answer = (Outcome, HttpResponse);
 
-async fn take(request: &HttpRequest, label: &str, payload: web::Payload, shared: &Shared) -> Result<Answer, Answer> {
+async fn take(
+    request: &HttpRequest,
+    label: &str,
+    payload: &mut web::Payload,
+    shared: &Shared,
+) -> Result<Answer, Answer> {
     let headers = request.headers();
     // A connection without a place is being shut down.
     let Some(connection) = request.conn_data::<Connection>() else {
@@ -90,7 +114,7 @@ async fn take(request: &HttpRequest, label: &str, payload: web::Payload, shared:
     store(request, connection, (&label, recipient), body, shared).await
 }
 
-async fn read(mut payload: web::Payload, shared: &Shared) -> Result<Body, Answer> {
+async fn read(payload: &mut web::Payload, shared: &Shared) -> Result<Body, Answer> {
     let mut body = Body::new(&shared.budget, shared.config.limits.max_octets);
     while let Some(chunk) = payload.next().await {
         let Ok(chunk) = chunk else {

@@ -43,3 +43,32 @@ async fn smtplib_delivers() {
     }
     assert_eq!(house.arrivals().await, 4, "the second recipient is of the same domain");
 }
+
+#[tokio::test]
+async fn curl_reads_why_it_is_refused_over_both_versions_of_http() {
+    let house = House::new().await;
+    let body = "x".repeat(100_000);
+    for version in ["--http1.1", "--http2"] {
+        let url = format!("https://127.0.0.1:{}/v1/tlsrpt/nobody", house.https().port());
+        let done = Command::new("curl")
+            .args([
+                "-ksS",
+                version,
+                "--max-time",
+                "30",
+                "-w",
+                "%{http_code}",
+                "-o",
+                "/dev/null",
+                "--data-binary",
+                &body,
+            ])
+            .arg(&url)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        assert!(done.status.success(), "{version}: {}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(String::from_utf8_lossy(&done.stdout), "404", "{version}");
+    }
+}

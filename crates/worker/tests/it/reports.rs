@@ -27,6 +27,8 @@ async fn a_report_by_https_is_read_and_counted_in_each_dimension() {
     assert_eq!(setup.grade(arrival).await, "anonymous https");
     let row = |rest: &str| format!("2026-03-10 anonymous tls-rpt {rest}");
     let mut expected = vec![
+        row("failure certificate-expired\tmx1.shop.example 1 0 3"),
+        row("failure starttls-not-supported\tmx2.shop.example 1 0 1"),
         row("mx mx1.shop.example 1 0 3"),
         row("mx mx2.shop.example 1 0 1"),
         row("organization Sender Inc. 1 100 4"),
