@@ -15,6 +15,7 @@ pub(crate) mod policy;
 pub(crate) mod proposal;
 pub(crate) mod quotas;
 pub(crate) mod readiness;
+pub(crate) mod rollout;
 pub(crate) mod tenants;
 pub(crate) mod usage;
 pub(crate) mod webhooks;
@@ -55,6 +56,11 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(dns_credentials::read::read_dns_credential)
         .service(dns_credentials::delete::delete_dns_credential)
         .service(readiness::read::read_readiness)
+        .service(rollout::put::put_rollout)
+        .service(rollout::read::read_rollout)
+        .service(rollout::delete::delete_rollout)
+        .service(rollout::pause::pause_rollout)
+        .service(rollout::resume::resume_rollout)
         .service(proposal::read::read_proposal)
         .service(proposal::apply::apply_proposal)
         .service(proposal::dismiss::dismiss_proposal)

@@ -19,6 +19,7 @@ pub mod readiness;
 pub mod record;
 pub mod report;
 pub mod role;
+pub mod rollout;
 pub mod scope;
 pub mod tag;
 

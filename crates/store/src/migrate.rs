@@ -24,6 +24,7 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0013_report_intake", sql: include_str!("../../../migrations/0013_report_intake.sql") },
     SqlFile { name: "0014_reports", sql: include_str!("../../../migrations/0014_reports.sql") },
     SqlFile { name: "0017_readiness", sql: include_str!("../../../migrations/0017_readiness.sql") },
+    SqlFile { name: "0018_rollout", sql: include_str!("../../../migrations/0018_rollout.sql") },
 ];
 
 /// What a migration did.

@@ -19,13 +19,19 @@ pub enum VersionReason {
     Proposed,
     /// New MX hosts were taken in by themselves, as the tenant chose.
     Followed,
+    /// A rollout plan has begun.
+    RolloutBegun,
+    /// A rollout plan has taken a step.
+    RolloutPromoted,
+    /// A rollout plan has gone back to `testing`.
+    RolloutFellBack,
     /// Mode `none`, so that the domain can be removed safely (RFC 8461 §8.3).
     Withdrawn,
 }
 
 impl VersionReason {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Registered,
         Self::Discovered,
         Self::Changed,
@@ -33,6 +39,9 @@ impl VersionReason {
         Self::RolledBack,
         Self::Proposed,
         Self::Followed,
+        Self::RolloutBegun,
+        Self::RolloutPromoted,
+        Self::RolloutFellBack,
         Self::Withdrawn,
     ];
 
@@ -46,6 +55,9 @@ impl VersionReason {
             Self::RolledBack => "rolled-back",
             Self::Proposed => "proposed",
             Self::Followed => "followed",
+            Self::RolloutBegun => "rollout-begun",
+            Self::RolloutPromoted => "rollout-promoted",
+            Self::RolloutFellBack => "rollout-fell-back",
             Self::Withdrawn => "withdrawn",
         }
     }

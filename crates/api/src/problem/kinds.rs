@@ -33,6 +33,8 @@ pub enum ProblemKind {
     EnforceNotProven,
     /// What was proposed no longer follows.
     ProposalOutdated,
+    /// The domain, or its plan, is in no state for that.
+    RolloutNotPossible,
     /// The domain is being withdrawn, or is gone.
     DomainWithdrawing,
     /// Somebody else changed the policy in between.
@@ -99,7 +101,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -115,6 +117,7 @@ impl ProblemKind {
         Self::DomainExists,
         Self::EnforceNotProven,
         Self::ProposalOutdated,
+        Self::RolloutNotPossible,
         Self::DomainWithdrawing,
         Self::PolicyChanged,
         Self::IdempotencyInFlight,
@@ -164,6 +167,7 @@ impl ProblemKind {
             Self::DomainExists => "domain-exists",
             Self::EnforceNotProven => "enforce-not-proven",
             Self::ProposalOutdated => "proposal-outdated",
+            Self::RolloutNotPossible => "rollout-not-possible",
             Self::DomainWithdrawing => "domain-withdrawing",
             Self::PolicyChanged => "policy-changed",
             Self::IdempotencyInFlight => "idempotency-in-flight",
@@ -210,6 +214,7 @@ impl ProblemKind {
             Self::DomainExists
             | Self::EnforceNotProven
             | Self::ProposalOutdated
+            | Self::RolloutNotPossible
             | Self::DomainWithdrawing
             | Self::PolicyChanged
             | Self::DelegationChanged
@@ -259,6 +264,7 @@ impl ProblemKind {
             Self::DomainExists => "The domain is registered already",
             Self::EnforceNotProven => "Enforce is not proven to be safe",
             Self::ProposalOutdated => "The proposal no longer stands",
+            Self::RolloutNotPossible => "The rollout plan cannot do that now",
             Self::DomainWithdrawing => "The domain is being withdrawn",
             Self::PolicyChanged => "The policy was changed in between",
             Self::IdempotencyInFlight => "The first request with this key is still running",
@@ -352,6 +358,11 @@ impl ProblemKind {
                 "A proposal follows from the current policy and the latest look at the MX hosts. One of them has changed \
                  since, so that what was proposed is not what would follow now. Nothing was changed: read the proposal \
                  again with `GET /v1/domains/{domain_id}/proposal`."
+            }
+            Self::RolloutNotPossible => {
+                "A plan leads from `testing` to `enforce`, so that it is for a domain that is not in `enforce` yet and has MX \
+                 patterns. One that runs can be paused, and one that waits for you can be resumed. `detail` tells what \
+                 stands in the way. Nothing was changed."
             }
             Self::DomainWithdrawing => {
                 "The domain was deleted. Mode `none` is served until no sender can hold an older policy, and nothing \

@@ -49,7 +49,7 @@ pub(crate) struct PolicyBody {
     /// How far it has come.
     state: VersionState,
     /// Why it was made: `registered`, `discovered`, `changed`, `mode-changed`, `rolled-back`,
-    /// `proposed`, `followed` or `withdrawn`.
+    /// `proposed`, `followed`, `rollout-begun`, `rollout-promoted`, `rollout-fell-back` or `withdrawn`.
     #[schema(example = "changed")]
     reason: &'static str,
     /// Why the proof for `enforce` was overridden.

@@ -23,6 +23,7 @@ mod oidc;
 mod policy;
 mod proposal;
 mod readiness;
+mod rollout;
 mod scopes;
 mod scripted;
 mod service;

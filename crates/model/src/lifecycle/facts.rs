@@ -10,6 +10,7 @@ use crate::{
     name::{HostName, MailDomain},
     policy::{Mode, Policy},
     policy_id::PolicyId,
+    rollout::{Next, RolloutFacts, Situation, next},
 };
 
 /// All that the planner looks at.
@@ -53,6 +54,8 @@ pub struct DomainFacts {
     pub mx: Option<MxSeen>,
     /// What the served ledger says.
     pub ledger: LedgerFacts,
+    /// The rollout plan, if there is one.
+    pub rollout: Option<RolloutFacts>,
     /// Failures by step since its last success.
     pub attempts: Attempts,
     /// The conditions as they were last shown, for their `since`.
@@ -326,6 +329,13 @@ pub struct LedgerFacts {
 }
 
 impl DomainFacts {
+    /// What follows for the rollout plan; None where there is none, or no policy.
+    pub fn rollout_next(&self, now: Timestamp) -> Option<Next> {
+        let (facts, version) = (self.rollout.as_ref()?, self.version.as_ref()?);
+        let (policy, published) = (&version.policy, version.published_at.is_some());
+        Some(next(&Situation { policy, published, mx: self.mx.as_ref(), facts }, now))
+    }
+
     /// The mode that the newest version asks for.
     pub fn mode(&self) -> Option<Mode> {
         self.version.as_ref().map(|version| version.policy.mode())

@@ -9,11 +9,13 @@ use mtasts_model::{
     ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
     lifecycle::{
         Attempts, CertificateFacts, CnameSeen, DelegationSeen, DomainFacts, DomainZones, EdgeFacts, HostContentRef,
-        HostFacts, HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxHostSeen, MxSeen, MxSource, OrderFacts,
-        OrderState, Plan, Purpose, RecordFacts, Step, StepKind, VersionFacts, WITHDRAWAL_MAX_AGE, plan,
+        HostFacts, HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxFailure, MxHostSeen, MxSeen, MxSource,
+        OrderFacts, OrderState, Plan, Purpose, RecordFacts, Step, StepKind, VersionFacts, WITHDRAWAL_MAX_AGE, plan,
     },
     name::{HostName, MailDomain, NameRules},
     policy::Mode,
+    readiness::{MxDay, ReportSums},
+    rollout::{Action, Fallback, Rollout, RolloutFacts, RolloutPlan},
 };
 
 const HOME: &str = "sts.test";
@@ -91,6 +93,17 @@ pub(crate) struct World {
     truly_needed_until: Option<Timestamp>,
     pub(crate) certificates: usize,
     pub(crate) orders_finalized: Vec<OrderId>,
+    /// Whether the MX host fails whoever looks at it now.
+    pub(crate) mx_fails: bool,
+    /// What verified reports of the last week say.
+    pub(crate) reports: ReportSums,
+    /// What a rollout plan is judged by, whether there is one or not.
+    history: Vec<MxDay>,
+    published_since: Option<Timestamp>,
+    /// When the promotion that is announced was told of.
+    told_at: Option<Timestamp>,
+    /// What rollout plans have done, with the time.
+    pub(crate) rolled: Vec<(Timestamp, Action)>,
 }
 
 impl World {
@@ -118,6 +131,7 @@ impl World {
             edges: EdgeFacts::default(),
             mx: None,
             ledger: LedgerFacts::default(),
+            rollout: None,
             attempts: Attempts::default(),
             conditions: vec![],
         };
@@ -144,6 +158,12 @@ impl World {
             truly_needed_until: None,
             certificates: 0,
             orders_finalized: vec![],
+            mx_fails: false,
+            reports: ReportSums::default(),
+            history: vec![],
+            published_since: None,
+            told_at: None,
+            rolled: vec![],
         }
     }
 
@@ -161,6 +181,11 @@ impl World {
         self.facts.record.zones_stale =
             self.facts.record.written.is_some() && self.facts.zones.all().any(|zone| !written.contains(zone));
         self.facts.record.pending = !self.queued.is_empty();
+        if let Some(rollout) = &mut self.facts.rollout {
+            rollout.history.clone_from(&self.history);
+            rollout.published_since = self.published_since;
+            rollout.reports = self.reports;
+        }
         self.facts.failed_validations =
             self.failed_validations.iter().copied().filter(|at| *at + TimeDelta::hours(1) > now).collect();
         self.facts.clone()
@@ -218,6 +243,80 @@ impl World {
             self.put_host(HostOwner::Ours, Some(HostContentRef { version_id: version.id, ..content }));
         }
         self.facts.version = Some(version);
+        if mode == Mode::None {
+            self.published_since = None;
+        }
+    }
+
+    /// The tenant wants a plan.
+    pub(crate) fn roll_out(&mut self, fallback: Fallback) {
+        if self.facts.purpose == Purpose::Live && self.facts.mode() == Some(Mode::Testing) {
+            self.put_rollout(Rollout::new(RolloutPlan::usual(fallback)));
+        }
+    }
+
+    fn put_rollout(&mut self, rollout: Rollout) {
+        let revision = self.facts.rollout.as_ref().map_or(0, |before| before.revision) + 1;
+        let (history, reports) = (vec![], ReportSums::default());
+        self.facts.rollout = Some(RolloutFacts { rollout, revision, history, published_since: None, reports });
+    }
+
+    /// The tenant pauses the plan, or lets it go on.
+    pub(crate) fn steer(&mut self, change: fn(Rollout) -> Option<Rollout>) {
+        if let Some(changed) = self.facts.rollout.clone().and_then(|facts| change(facts.rollout)) {
+            self.told_at = None;
+            self.put_rollout(changed);
+        }
+    }
+
+    fn advance_rollout(&mut self) {
+        let now = self.now();
+        let action = self.facts.rollout_next(now).and_then(|next| next.action).expect("something follows");
+        let before = self.facts.rollout.clone().expect("a plan").rollout;
+        match &action {
+            Action::Announce { at, .. } => {
+                assert!(*at >= now + TimeDelta::hours(24), "the tenant has less than a day to pause it");
+                self.told_at = Some(now);
+            }
+            Action::Enter { step, policy } => {
+                if *step > 0 {
+                    self.check_proof(now);
+                    assert_eq!(*step, before.step + 1, "a step was left out");
+                }
+                assert!(policy.mode() == Mode::Testing || *step > 0);
+            }
+            Action::FallBack { .. } => assert!(self.reports.bad > 0, "fell back without a verified failure"),
+            _ => {}
+        }
+        if !matches!(action, Action::Announce { .. }) {
+            self.told_at = None;
+        }
+        if let Action::Enter { policy, .. } | Action::FallBack { policy, .. } = &action
+            && self.facts.version.as_ref().is_none_or(|version| version.policy != *policy)
+        {
+            self.add_version(policy.mode(), policy.max_age().seconds());
+        }
+        self.put_rollout(before.after(&action, now));
+        self.rolled.push((now, action));
+    }
+
+    /// Invariant 6, by what is true and not by what the plan says.
+    fn check_proof(&self, now: Timestamp) {
+        let seen = self.facts.mx.as_ref().expect("invariant 6: enforce without a look");
+        assert!(now - seen.at <= TimeDelta::hours(24), "invariant 6: the look is old");
+        assert!(seen.hosts.iter().all(|mx| mx.failure.is_none()), "invariant 6: an MX host fails");
+        let version = self.facts.version.as_ref().expect("a version");
+        assert!(seen.hosts.iter().all(|mx| version.policy.covers(&mx.host)), "invariant 6: an MX host is not covered");
+        assert!(version.published_at.is_some(), "the step before was never published");
+        let week = self.history.iter().filter(|day| now - day.last_seen_at < TimeDelta::days(7));
+        assert!(week.clone().all(|day| day.last_failed_at.is_none()), "a host failed within the week");
+        assert!(week.count() > 0);
+        let since = self.published_since.expect("never published");
+        assert!(now - since >= TimeDelta::days(14), "enforce after {} of testing", now - since);
+        assert!(self.reports.sessions() >= 100 && self.reports.reporters >= 2, "too few reports");
+        assert!(self.reports.bad * 1_000 <= self.reports.sessions() * 5, "verified failures");
+        let told_at = self.told_at.expect("the tenant was not told");
+        assert!(now - told_at >= TimeDelta::hours(24), "the tenant was told too late");
     }
 
     pub(crate) fn set_mode(&mut self, mode: Mode, max_age: u32) {
@@ -452,10 +551,20 @@ impl World {
             Step::ObserveDelegation => self.observe(),
             Step::DiscoverMx => self.add_version(Mode::Testing, 604_800),
             Step::ProbeMx => {
-                let host =
-                    MxHostSeen { host: HostName::parse("mail.customer.test").unwrap(), preference: 10, failure: None };
-                self.facts.mx = Some(MxSeen { hosts: vec![host], at: now });
+                let host = HostName::parse("mail.customer.test").unwrap();
+                let failure = MxFailure { code: "certificate-expired".to_owned(), message: "expired".to_owned() };
+                let failure = self.mx_fails.then_some(failure);
+                self.history.retain(|day| now - day.last_seen_at < TimeDelta::days(30));
+                self.history.push(MxDay {
+                    host: host.clone(),
+                    first_seen_at: now,
+                    last_seen_at: now,
+                    last_failed_at: failure.is_some().then_some(now),
+                });
+                let seen = MxHostSeen { host, preference: 10, failure };
+                self.facts.mx = Some(MxSeen { hosts: vec![seen], at: now });
             }
+            Step::AdvanceRollout => self.advance_rollout(),
             Step::TakeHost => {
                 assert_eq!(self.customer_label(), HostOwner::Ours, "took a host on a stale look");
                 self.put_host(HostOwner::Ours, None);
@@ -503,6 +612,8 @@ impl World {
                     self.facts.record.confirmed = Some(version);
                     self.facts.record.confirmed_at = Some(now);
                     self.version().published_at.get_or_insert(now);
+                    let none = self.facts.mode() == Some(Mode::None);
+                    self.published_since = if none { None } else { self.published_since.or(Some(now)) };
                 } else {
                     self.facts.attempts.failed(kind, "NotShown", "the zone answers otherwise", None, now);
                     return;

@@ -7,13 +7,16 @@ use mtasts_model::{
         Attempts, CertificateFacts, DomainFacts, EdgeFacts, HostContentRef, HostFacts, HostOwner, LedgerFacts,
         OrderFacts, Purpose, RecordFacts, RecordProblem, VersionFacts,
     },
+    rollout::RolloutFacts,
 };
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::Lease;
-use crate::{DomainState, PolicyVersion, StoreError, domain_rows, entity::policy_version, sql, stored::At};
+use crate::{
+    DomainState, PolicyVersion, StoreError, domain_rows, entity::policy_version, proof, rollout, sql, stored::At,
+};
 
 /// `$1` domain, `$2` token, `$3` now, `$4` the edges' grace in seconds, `$5` the hostings that must have the records.
 ///
@@ -62,7 +65,8 @@ const COLUMNS: &str = "
             (SELECT max(g.until_at + w.max_age * interval '1 second')
             FROM policy_versions w CROSS JOIN ledger_gaps g
             WHERE w.domain_id = d.id AND w.mode <> 'none' AND w.fed_at < g.until_at
-                AND (w.unfed_at IS NULL OR w.unfed_at + $4 * interval '1 second' > g.from_at))) AS lapsed_until";
+                AND (w.unfed_at IS NULL OR w.unfed_at + $4 * interval '1 second' > g.from_at))) AS lapsed_until,
+        EXISTS (SELECT FROM rollouts l WHERE l.domain_id = d.id) AS has_rollout";
 
 const SOURCE: &str = "
     FROM domain_schedule s
@@ -119,6 +123,7 @@ struct Row {
     complete_until: Option<Timestamp>,
     ledger_until: Option<Timestamp>,
     lapsed_until: Option<Timestamp>,
+    has_rollout: bool,
 }
 
 pub(super) async fn read(
@@ -135,7 +140,23 @@ pub(super) async fn read(
     let row = sql::row(db, &sql, values).await?.ok_or(StoreError::Fenced)?;
     let version = policy_version::Model::from_query_result_optional(&row, "v_")?;
     let row = Row::from_query_result(&row, "")?;
-    facts(lease.domain_id, row, version.map(PolicyVersion::try_from).transpose()?)
+    let has_rollout = row.has_rollout;
+    let mut facts = facts(lease.domain_id, row, version.map(PolicyVersion::try_from).transpose()?)?;
+    if has_rollout {
+        facts.rollout = rollout_facts(db, &facts, now).await?;
+    }
+    Ok(facts)
+}
+
+/// Read for those few that have a plan, after the rest: what is decided on it is fenced by its revision.
+async fn rollout_facts(
+    db: &impl ConnectionTrait,
+    facts: &DomainFacts,
+    now: Timestamp,
+) -> Result<Option<RolloutFacts>, StoreError> {
+    let Some(view) = rollout::read(db, facts.domain_id.as_uuid()).await? else { return Ok(None) };
+    let proof = proof::of(db, (facts.tenant_id, facts.domain_id), facts.mx.as_ref(), now).await?;
+    Ok(Some(view.facts(proof)))
 }
 
 fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Result<DomainFacts, StoreError> {
@@ -175,6 +196,7 @@ fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Resul
             needed_until: row.ledger_until.max(row.lapsed_until),
             complete_until: row.complete_until,
         },
+        rollout: None,
         attempts: at.json_or_none::<Attempts>("attempts", row.attempts)?.unwrap_or_default(),
         conditions: domain_rows::conditions(at, row.conditions)?,
     })

@@ -23,6 +23,7 @@ mod outage;
 mod plans;
 mod proof;
 mod proposals;
+mod rollouts;
 mod tenancy;
 mod tree;
 mod usage;

@@ -11,6 +11,7 @@ mod fences;
 mod isolation;
 mod lifecycle;
 mod ownership;
+mod rollout;
 mod validation;
 mod webhooks;
 mod world;
