@@ -11,6 +11,7 @@ pub mod feed;
 pub mod ids;
 pub mod label;
 pub mod lifecycle;
+pub mod migration;
 pub mod mx_pattern;
 pub mod name;
 pub mod policy;
@@ -29,8 +30,8 @@ pub use condition::{Condition, ConditionKind, Status};
 pub use event::{EventData, EventType};
 pub use feed::Revision;
 pub use ids::{
-    ApiKeyId, ArrivalId, AuditEventId, CertificateId, DeliveryId, DnsCredentialId, DomainId, EventId, NodeId,
-    OperationId, OrderId, PolicyVersionId, ProposalId, ReportId, TenantId, WebhookId,
+    ApiKeyId, ArrivalId, AuditEventId, CertificateId, DeliveryId, DnsCredentialId, DomainId, EventId, MigrationId,
+    NodeId, OperationId, OrderId, PolicyVersionId, ProposalId, ReportId, TenantId, WebhookId,
 };
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;

@@ -21,6 +21,7 @@ mod lease_tx;
 mod ledger;
 mod limits;
 mod migrate;
+mod migration;
 mod new_version;
 mod node;
 mod nudge;
@@ -62,6 +63,7 @@ pub use lease::{DomainSettings, Lease, Shares};
 pub use lease_tx::{HostTaken, LeaseTx};
 pub use limits::{LimitBucket, Quota, QuotaError, SharedLimits, Taken};
 pub use migrate::{MigrationReport, migrate, newest_migration};
+pub use migration::{MigrationState, MigrationView};
 pub use node::{Node, NodeKind};
 pub use nudge::{Channel, NudgeReceiver};
 pub use operation::{

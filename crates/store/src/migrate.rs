@@ -25,6 +25,7 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0014_reports", sql: include_str!("../../../migrations/0014_reports.sql") },
     SqlFile { name: "0017_readiness", sql: include_str!("../../../migrations/0017_readiness.sql") },
     SqlFile { name: "0018_rollout", sql: include_str!("../../../migrations/0018_rollout.sql") },
+    SqlFile { name: "0019_mx_migrations", sql: include_str!("../../../migrations/0019_mx_migrations.sql") },
 ];
 
 /// What a migration did.

@@ -25,13 +25,17 @@ pub enum VersionReason {
     RolloutPromoted,
     /// A rollout plan has gone back to `testing`.
     RolloutFellBack,
+    /// New MX hosts were added beside the old ones: an MX migration has begun.
+    MigrationWidened,
+    /// The old MX hosts have left: an MX migration is done.
+    MigrationNarrowed,
     /// Mode `none`, so that the domain can be removed safely (RFC 8461 §8.3).
     Withdrawn,
 }
 
 impl VersionReason {
     /// All reasons.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Registered,
         Self::Discovered,
         Self::Changed,
@@ -42,6 +46,8 @@ impl VersionReason {
         Self::RolloutBegun,
         Self::RolloutPromoted,
         Self::RolloutFellBack,
+        Self::MigrationWidened,
+        Self::MigrationNarrowed,
         Self::Withdrawn,
     ];
 
@@ -58,6 +64,8 @@ impl VersionReason {
             Self::RolloutBegun => "rollout-begun",
             Self::RolloutPromoted => "rollout-promoted",
             Self::RolloutFellBack => "rollout-fell-back",
+            Self::MigrationWidened => "migration-widened",
+            Self::MigrationNarrowed => "migration-narrowed",
             Self::Withdrawn => "withdrawn",
         }
     }

@@ -38,6 +38,7 @@ impl Context<'_> {
             Step::DiscoverMx => self.discover_mx().await,
             Step::ProbeMx => self.probe_mx().await,
             Step::AdvanceRollout => Ok(self.advance_rollout()),
+            Step::AdvanceMigration => Ok(self.advance_migration()),
             Step::TakeHost => Ok(Finding::TakeHost),
             Step::ReleaseHost => Ok(Finding::ReleaseHost),
             Step::DraftOrder => self.draft_order(),

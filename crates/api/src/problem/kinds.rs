@@ -35,6 +35,8 @@ pub enum ProblemKind {
     ProposalOutdated,
     /// The domain, or its plan, is in no state for that.
     RolloutNotPossible,
+    /// It would lose mail while an MX migration is under way.
+    MigrationNotSafe,
     /// The domain is being withdrawn, or is gone.
     DomainWithdrawing,
     /// Somebody else changed the policy in between.
@@ -101,7 +103,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -118,6 +120,7 @@ impl ProblemKind {
         Self::EnforceNotProven,
         Self::ProposalOutdated,
         Self::RolloutNotPossible,
+        Self::MigrationNotSafe,
         Self::DomainWithdrawing,
         Self::PolicyChanged,
         Self::IdempotencyInFlight,
@@ -168,6 +171,7 @@ impl ProblemKind {
             Self::EnforceNotProven => "enforce-not-proven",
             Self::ProposalOutdated => "proposal-outdated",
             Self::RolloutNotPossible => "rollout-not-possible",
+            Self::MigrationNotSafe => "migration-not-safe",
             Self::DomainWithdrawing => "domain-withdrawing",
             Self::PolicyChanged => "policy-changed",
             Self::IdempotencyInFlight => "idempotency-in-flight",
@@ -215,6 +219,7 @@ impl ProblemKind {
             | Self::EnforceNotProven
             | Self::ProposalOutdated
             | Self::RolloutNotPossible
+            | Self::MigrationNotSafe
             | Self::DomainWithdrawing
             | Self::PolicyChanged
             | Self::DelegationChanged
@@ -265,6 +270,7 @@ impl ProblemKind {
             Self::EnforceNotProven => "Enforce is not proven to be safe",
             Self::ProposalOutdated => "The proposal no longer stands",
             Self::RolloutNotPossible => "The rollout plan cannot do that now",
+            Self::MigrationNotSafe => "Not safe during the MX migration",
             Self::DomainWithdrawing => "The domain is being withdrawn",
             Self::PolicyChanged => "The policy was changed in between",
             Self::IdempotencyInFlight => "The first request with this key is still running",
@@ -363,6 +369,12 @@ impl ProblemKind {
                 "A plan leads from `testing` to `enforce`, so that it is for a domain that is not in `enforce` yet and has MX \
                  patterns. One that runs can be paused, and one that waits for you can be resumed. `detail` tells what \
                  stands in the way. Nothing was changed."
+            }
+            Self::MigrationNotSafe => {
+                "An MX migration is under way, and what was asked for would lose mail: senders may hold a policy without the \
+                 new hosts, or be led to the old ones. `safe_at` is when that is over, as far as it is known yet. Wait until \
+                 then, or cancel the migration with `DELETE /v1/domains/{domain_id}/migrations`; the policy keeps both then. \
+                 Nothing was changed."
             }
             Self::DomainWithdrawing => {
                 "The domain was deleted. Mode `none` is served until no sender can hold an older policy, and nothing \

@@ -18,6 +18,7 @@ mod idempotency;
 mod isolation;
 mod limits;
 mod lists;
+mod migrations;
 mod observed;
 mod oidc;
 mod policy;

@@ -7,6 +7,7 @@ use crate::{
     ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
     label::{Label, ZoneName},
     lifecycle::Attempts,
+    migration::{self, MigrationFacts},
     name::{HostName, MailDomain},
     policy::{Mode, Policy},
     policy_id::PolicyId,
@@ -56,6 +57,8 @@ pub struct DomainFacts {
     pub ledger: LedgerFacts,
     /// The rollout plan, if there is one.
     pub rollout: Option<RolloutFacts>,
+    /// The MX migration under way, if there is one.
+    pub migration: Option<MigrationFacts>,
     /// Failures by step since its last success.
     pub attempts: Attempts,
     /// The conditions as they were last shown, for their `since`.
@@ -329,6 +332,14 @@ pub struct LedgerFacts {
 }
 
 impl DomainFacts {
+    /// What follows for the MX migration, and when to look again.
+    pub fn migration_next(&self, now: Timestamp) -> (Option<migration::Action>, Option<Timestamp>) {
+        match (&self.migration, &self.version) {
+            (Some(facts), Some(version)) => migration::next(&version.policy, self.mx.as_ref(), facts, now),
+            _ => (None, None),
+        }
+    }
+
     /// What follows for the rollout plan; None where there is none, or no policy.
     pub fn rollout_next(&self, now: Timestamp) -> Option<Next> {
         let (facts, version) = (self.rollout.as_ref()?, self.version.as_ref()?);

@@ -30,6 +30,8 @@ pub struct Plan {
 pub enum Step {
     /// Resolve the customer's CNAMEs.
     ObserveDelegation,
+    /// Do what follows for the MX migration: see [`crate::migration::next`].
+    AdvanceMigration,
     /// Do what follows for the rollout plan: see [`crate::rollout::next`].
     AdvanceRollout,
     /// Find the MX hosts and make the first policy version from them (`mx: auto`).
@@ -145,6 +147,8 @@ pub enum StepKind {
     /// A whole order, from draft to certificate: not a step, but what fails when an order is closed without a
     /// certificate (the worker records that failure under this kind), and succeeds when a certificate is issued.
     Issuance,
+    /// [`Step::AdvanceMigration`].
+    AdvanceMigration,
     /// [`Step::AdvanceRollout`].
     AdvanceRollout,
     /// [`Step::RefreshAdvice`].
@@ -200,6 +204,7 @@ impl StepKind {
             Self::FinalizeOrder => "finalize-order",
             Self::AbandonOrder => "abandon-order",
             Self::Issuance => "issuance",
+            Self::AdvanceMigration => "advance-migration",
             Self::AdvanceRollout => "advance-rollout",
             Self::RefreshAdvice => "refresh-advice",
             Self::ServeHost => "serve-host",
@@ -231,6 +236,7 @@ impl Step {
             Self::PollOrder { .. } => StepKind::PollOrder,
             Self::FinalizeOrder { .. } => StepKind::FinalizeOrder,
             Self::AbandonOrder { .. } => StepKind::AbandonOrder,
+            Self::AdvanceMigration => StepKind::AdvanceMigration,
             Self::AdvanceRollout => StepKind::AdvanceRollout,
             Self::RefreshAdvice { .. } => StepKind::RefreshAdvice,
             Self::ServeHost { .. } => StepKind::ServeHost,
@@ -278,6 +284,7 @@ impl Planner<'_> {
                 .or_else(|| self.publication())
                 .or_else(|| self.zone_move())
                 .or_else(|| self.mx())
+                .or_else(|| self.migration())
                 .or_else(|| self.rollout())
                 .or_else(|| self.advice()),
             Purpose::Withdraw { since } => self
@@ -572,6 +579,14 @@ impl Planner<'_> {
             }
         };
         if due > self.now { self.later(due) } else { self.offer(Step::ProbeMx) }
+    }
+
+    fn migration(&mut self) -> Option<Step> {
+        match self.facts.migration_next(self.now) {
+            (Some(_), _) => self.offer(Step::AdvanceMigration),
+            (None, Some(wake_at)) => self.later(wake_at),
+            (None, None) => None,
+        }
     }
 
     /// After the look at the MX hosts, so that it is decided on the latest one.

@@ -80,6 +80,7 @@ impl StepKind {
             | Self::DraftOrder
             | Self::ServeHost
             | Self::MarkServed
+            | Self::AdvanceMigration
             | Self::AdvanceRollout
             | Self::EnterZone
             | Self::LeaveZone

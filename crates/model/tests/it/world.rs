@@ -12,12 +12,15 @@ use mtasts_model::{
         HostFacts, HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxFailure, MxHostSeen, MxSeen, MxSource,
         OrderFacts, OrderState, Plan, Purpose, RecordFacts, Step, StepKind, VersionFacts, WITHDRAWAL_MAX_AGE, plan,
     },
+    migration::{self, Migration, MigrationFacts},
     name::{HostName, MailDomain, NameRules},
     policy::Mode,
     readiness::{MxDay, ReportSums},
     rollout::{Action, Fallback, Rollout, RolloutFacts, RolloutPlan},
 };
 
+pub(crate) const OLD_MX: &str = "mail.customer.test";
+pub(crate) const NEW_MX: &str = "new.customer.test";
 const HOME: &str = "sts.test";
 const OTHER: &str = "sts2.test";
 
@@ -102,6 +105,15 @@ pub(crate) struct World {
     published_since: Option<Timestamp>,
     /// When the promotion that is announced was told of.
     told_at: Option<Timestamp>,
+    /// The patterns of new versions, and the hosts that DNS names.
+    pub(crate) patterns: Vec<MxPattern>,
+    pub(crate) mx_hosts: Vec<HostName>,
+    /// Until when senders may keep a version, as edges have told.
+    served: BTreeMap<PolicyVersionId, Timestamp>,
+    /// The same in truth.
+    truly_served: BTreeMap<PolicyVersionId, Timestamp>,
+    /// The versions in `enforce` of before the migration.
+    older: Vec<PolicyVersionId>,
     /// What rollout plans have done, with the time.
     pub(crate) rolled: Vec<(Timestamp, Action)>,
 }
@@ -132,6 +144,7 @@ impl World {
             mx: None,
             ledger: LedgerFacts::default(),
             rollout: None,
+            migration: None,
             attempts: Attempts::default(),
             conditions: vec![],
         };
@@ -163,6 +176,11 @@ impl World {
             history: vec![],
             published_since: None,
             told_at: None,
+            patterns: vec![OLD_MX.parse().unwrap()],
+            mx_hosts: vec![HostName::parse(OLD_MX).unwrap()],
+            served: BTreeMap::new(),
+            truly_served: BTreeMap::new(),
+            older: vec![],
             rolled: vec![],
         }
     }
@@ -181,6 +199,10 @@ impl World {
         self.facts.record.zones_stale =
             self.facts.record.written.is_some() && self.facts.zones.all().any(|zone| !written.contains(zone));
         self.facts.record.pending = !self.queued.is_empty();
+        if let Some(facts) = &mut self.facts.migration {
+            facts.needed_until = self.older.iter().filter_map(|version| self.served.get(version)).copied().max();
+            facts.complete_until = self.facts.ledger.complete_until;
+        }
         if let Some(rollout) = &mut self.facts.rollout {
             rollout.history.clone_from(&self.history);
             rollout.published_since = self.published_since;
@@ -224,7 +246,7 @@ impl World {
 
     fn add_version(&mut self, mode: Mode, max_age: u32) {
         let now = self.now();
-        let mx: Vec<MxPattern> = if mode == Mode::None { vec![] } else { vec!["mail.customer.test".parse().unwrap()] };
+        let mx: Vec<MxPattern> = if mode == Mode::None { vec![] } else { self.patterns.clone() };
         let version = VersionFacts {
             id: PolicyVersionId::draw(now, &self.entropy),
             policy_id: PolicyId::draw(now, &self.entropy),
@@ -298,6 +320,67 @@ impl World {
         }
         self.put_rollout(before.after(&action, now));
         self.rolled.push((now, action));
+    }
+
+    /// The tenant begins to move to another MX host.
+    pub(crate) fn migrate(&mut self) {
+        let Some(mode) = self.facts.mode().filter(|mode| *mode != Mode::None) else { return };
+        if self.facts.purpose != Purpose::Live || self.facts.migration.is_some() {
+            return;
+        }
+        let max_age = self.facts.version.as_ref().expect("a version").policy.max_age().seconds();
+        self.older =
+            self.versions.iter().filter(|version| version.2 == Mode::Enforce).map(|version| version.0).collect();
+        let migration = Migration {
+            from: vec![OLD_MX.parse().unwrap()],
+            to: vec![NEW_MX.parse().unwrap()],
+            created_at: self.now(),
+            safe_to_point_mx_at: None,
+            absent_since: None,
+            confirmed_at: None,
+        };
+        self.patterns = vec![OLD_MX.parse().unwrap(), NEW_MX.parse().unwrap()];
+        self.add_version(mode, max_age);
+        self.facts.migration = Some(MigrationFacts {
+            migration,
+            revision: 1,
+            served_at: None,
+            published_at: None,
+            needed_until: None,
+            complete_until: None,
+        });
+    }
+
+    /// The tenant lets MX records name this host alone.
+    pub(crate) fn point_mx(&mut self, host: &str) {
+        self.mx_hosts = vec![HostName::parse(host).unwrap()];
+    }
+
+    /// Until when a sender that enforces knows the old host alone, in truth.
+    pub(crate) fn truly_narrow_until(&self) -> Option<Timestamp> {
+        self.older.iter().filter_map(|version| self.truly_served.get(version)).copied().max()
+    }
+
+    fn advance_migration(&mut self) {
+        let now = self.now();
+        let action = self.facts.migration_next(now).0.expect("something follows");
+        let facts = self.facts.migration.as_mut().expect("a migration");
+        match action {
+            migration::Action::Schedule { safe_to_point_mx_at } => {
+                facts.migration.safe_to_point_mx_at = Some(safe_to_point_mx_at);
+                let needed = self.truly_narrow_until();
+                assert!(needed.is_none_or(|until| until <= safe_to_point_mx_at), "a sender knows the old host alone");
+            }
+            migration::Action::Narrow { policy } => {
+                assert!(self.truly_narrow_until().is_none_or(|until| until <= now), "narrowed too early");
+                let seen = self.facts.mx.as_ref().expect("a look");
+                assert!(seen.hosts.iter().all(|mx| policy.covers(&mx.host)), "an MX host left the policy");
+                self.patterns = policy.mx().to_vec();
+                self.facts.migration = None;
+                self.add_version(policy.mode(), policy.max_age().seconds());
+            }
+            migration::Action::Overrule => self.facts.migration = None,
+        }
     }
 
     /// Invariant 6, by what is true and not by what the plan says.
@@ -396,8 +479,9 @@ impl World {
 
     fn flush(&mut self, index: usize, now: Timestamp) {
         let Some(edge) = self.edges.get_mut(index) else { return };
-        for (_, max_age, needs, at) in edge.unflushed.drain(..) {
+        for (version, max_age, needs, at) in edge.unflushed.drain(..) {
             let until = at + TimeDelta::seconds(i64::from(max_age));
+            self.served.entry(version).and_modify(|old| *old = until.max(*old)).or_insert(until);
             if needs {
                 let old = self.facts.ledger.needed_until;
                 self.facts.ledger.needed_until = Some(old.map_or(until, |old| old.max(until)));
@@ -424,6 +508,8 @@ impl World {
         let Some(content) = self.content_at(edge.position) else { return };
         let (_, _, mode, max_age) =
             self.versions.iter().find(|(id, ..)| *id == content.version_id).cloned().expect("a known version");
+        let until = now + TimeDelta::seconds(i64::from(max_age));
+        self.truly_served.entry(content.version_id).and_modify(|old| *old = until.max(*old)).or_insert(until);
         let needs = mode != Mode::None;
         if needs {
             let until = now + TimeDelta::seconds(i64::from(max_age));
@@ -551,7 +637,7 @@ impl World {
             Step::ObserveDelegation => self.observe(),
             Step::DiscoverMx => self.add_version(Mode::Testing, 604_800),
             Step::ProbeMx => {
-                let host = HostName::parse("mail.customer.test").unwrap();
+                let host = self.mx_hosts[0].clone();
                 let failure = MxFailure { code: "certificate-expired".to_owned(), message: "expired".to_owned() };
                 let failure = self.mx_fails.then_some(failure);
                 self.history.retain(|day| now - day.last_seen_at < TimeDelta::days(30));
@@ -561,10 +647,19 @@ impl World {
                     last_seen_at: now,
                     last_failed_at: failure.is_some().then_some(now),
                 });
-                let seen = MxHostSeen { host, preference: 10, failure };
-                self.facts.mx = Some(MxSeen { hosts: vec![seen], at: now });
+                let others = self.mx_hosts.iter().skip(1).cloned();
+                let others = others.map(|host| MxHostSeen { host, preference: 20, failure: None });
+                let hosts = std::iter::once(MxHostSeen { host, preference: 10, failure }).chain(others).collect();
+                let seen = MxSeen { hosts, at: now };
+                if let Some(facts) = &mut self.facts.migration {
+                    let absent = !facts.migration.is_pointed_at(&seen);
+                    facts.migration.absent_since =
+                        if absent { facts.migration.absent_since.or(Some(now)) } else { None };
+                }
+                self.facts.mx = Some(seen);
             }
             Step::AdvanceRollout => self.advance_rollout(),
+            Step::AdvanceMigration => self.advance_migration(),
             Step::TakeHost => {
                 assert_eq!(self.customer_label(), HostOwner::Ours, "took a host on a stale look");
                 self.put_host(HostOwner::Ours, None);
@@ -605,6 +700,9 @@ impl World {
                 let lagging = self.edges.iter().any(|edge| edge.in_service && edge.position < revision);
                 assert!(!lagging, "marked as served while an edge lacks it");
                 self.version().served_at = Some(now);
+                if let Some(facts) = &mut self.facts.migration {
+                    facts.served_at.get_or_insert(now);
+                }
             }
             Step::VerifyServed { .. } => self.version().verified_at = Some(now),
             Step::ConfirmRecords { version } => {
@@ -612,6 +710,9 @@ impl World {
                     self.facts.record.confirmed = Some(version);
                     self.facts.record.confirmed_at = Some(now);
                     self.version().published_at.get_or_insert(now);
+                    if let Some(facts) = &mut self.facts.migration {
+                        facts.published_at.get_or_insert(now);
+                    }
                     let none = self.facts.mode() == Some(Mode::None);
                     self.published_since = if none { None } else { self.published_since.or(Some(now)) };
                 } else {

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::Lease;
 use crate::{
-    DomainState, PolicyVersion, StoreError, domain_rows, entity::policy_version, proof, rollout, sql, stored::At,
+    DomainState, PolicyVersion, StoreError, domain_rows, entity::policy_version, migration, proof, rollout, sql,
+    stored::At,
 };
 
 /// `$1` domain, `$2` token, `$3` now, `$4` the edges' grace in seconds, `$5` the hostings that must have the records.
@@ -66,7 +67,8 @@ const COLUMNS: &str = "
             FROM policy_versions w CROSS JOIN ledger_gaps g
             WHERE w.domain_id = d.id AND w.mode <> 'none' AND w.fed_at < g.until_at
                 AND (w.unfed_at IS NULL OR w.unfed_at + $4 * interval '1 second' > g.from_at))) AS lapsed_until,
-        EXISTS (SELECT FROM rollouts l WHERE l.domain_id = d.id) AS has_rollout";
+        EXISTS (SELECT FROM rollouts l WHERE l.domain_id = d.id) AS has_rollout,
+        EXISTS (SELECT FROM mx_migrations g WHERE g.domain_id = d.id AND g.state = 'under-way') AS has_migration";
 
 const SOURCE: &str = "
     FROM domain_schedule s
@@ -124,6 +126,7 @@ struct Row {
     ledger_until: Option<Timestamp>,
     lapsed_until: Option<Timestamp>,
     has_rollout: bool,
+    has_migration: bool,
 }
 
 pub(super) async fn read(
@@ -140,10 +143,13 @@ pub(super) async fn read(
     let row = sql::row(db, &sql, values).await?.ok_or(StoreError::Fenced)?;
     let version = policy_version::Model::from_query_result_optional(&row, "v_")?;
     let row = Row::from_query_result(&row, "")?;
-    let has_rollout = row.has_rollout;
+    let (has_rollout, has_migration) = (row.has_rollout, row.has_migration);
     let mut facts = facts(lease.domain_id, row, version.map(PolicyVersion::try_from).transpose()?)?;
     if has_rollout {
         facts.rollout = rollout_facts(db, &facts, now).await?;
+    }
+    if has_migration {
+        facts.migration = migration::facts(db, facts.domain_id.as_uuid(), (now, edge_grace)).await?;
     }
     Ok(facts)
 }
@@ -197,6 +203,7 @@ fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Resul
             complete_until: row.complete_until,
         },
         rollout: None,
+        migration: None,
         attempts: at.json_or_none::<Attempts>("attempts", row.attempts)?.unwrap_or_default(),
         conditions: domain_rows::conditions(at, row.conditions)?,
     })

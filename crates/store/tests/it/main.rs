@@ -16,6 +16,7 @@ mod isolation;
 mod leases;
 mod limits;
 mod migrations;
+mod mx_migrations;
 mod nudges;
 mod operations;
 mod orders;

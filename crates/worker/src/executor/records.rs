@@ -244,6 +244,7 @@ mod tests {
             edges: EdgeFacts { acknowledged: acknowledged.map(Revision::new) },
             mx: None,
             rollout: None,
+            migration: None,
             ledger: LedgerFacts::default(),
             attempts: Attempts::default(),
             conditions: Vec::new(),

@@ -1,4 +1,4 @@
-//! Rollout plans. All of it happens in the transaction that records it: here it is only said what follows.
+//! Rollout plans and MX migrations. All of it happens in the transaction that records it: here it is only said what follows.
 
 use super::Context;
 use crate::outcome::Finding;
@@ -10,6 +10,17 @@ impl Context<'_> {
         match (action, &self.facts.rollout, &self.facts.version) {
             (Some(action), Some(rollout), Some(version)) => {
                 Finding::Rollout { action, decided_on: (rollout.revision, version.id), ids: self.spare_ids() }
+            }
+            _ => Finding::Nothing,
+        }
+    }
+
+    /// What follows now for the MX migration.
+    pub(super) fn advance_migration(&self) -> Finding {
+        let (action, _) = self.facts.migration_next(self.now());
+        match (action, &self.facts.migration, &self.facts.version) {
+            (Some(action), Some(migration), Some(version)) => {
+                Finding::Migration { action, decided_on: (migration.revision, version.id), ids: self.spare_ids() }
             }
             _ => Finding::Nothing,
         }
