@@ -11,6 +11,7 @@ mod output;
 mod policy;
 mod problem;
 mod prompt;
+mod rollout;
 mod session;
 mod settings;
 mod text;
@@ -48,6 +49,13 @@ pub(crate) enum ClientCommand {
         connection: Connection,
         #[command(subcommand)]
         command: policy::PolicyCommand,
+    },
+    /// Take a domain from `testing` to `enforce`, step by step
+    Rollout {
+        #[command(flatten)]
+        connection: Connection,
+        #[command(subcommand)]
+        command: rollout::RolloutCommand,
     },
     /// Show a domain's conditions as they change, until all is well
     Watch {
@@ -98,6 +106,7 @@ pub(crate) fn run<Root: CommandFactory>(command: ClientCommand) -> Result<(), To
         ClientCommand::Login(args) => args.json,
         ClientCommand::Domains { connection, .. }
         | ClientCommand::Policy { connection, .. }
+        | ClientCommand::Rollout { connection, .. }
         | ClientCommand::Watch { connection, .. }
         | ClientCommand::Dns { connection, .. } => connection.json,
         ClientCommand::Completions { .. } => false,
@@ -128,6 +137,7 @@ fn carry_out<Root: CommandFactory>(command: ClientCommand) -> Result<(), ClientE
             ClientCommand::Login(args) => login::login(&args).await,
             ClientCommand::Domains { connection, command } => domains::run(&connection.open()?, command).await,
             ClientCommand::Policy { connection, command } => policy::run(&connection.open()?, command).await,
+            ClientCommand::Rollout { connection, command } => rollout::run(&connection.open()?, command).await,
             ClientCommand::Watch { connection, args } => watch::run(&connection.open()?, &args).await,
             ClientCommand::Dns { connection, command } => dns::run(&connection.open()?, command).await,
             ClientCommand::Completions { .. } => Ok(()),
