@@ -71,6 +71,12 @@ impl Fallback {
     }
 }
 
+/// More sessions in a week than any domain has.
+pub const MOST_SESSIONS: u64 = 1_000_000_000;
+
+/// More organisations than send reports.
+pub const MOST_REPORTERS: u64 = 1_000_000;
+
 /// Why steps are no plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -86,21 +92,19 @@ pub enum PlanError {
     /// Without weeks of `testing` nothing is proven.
     #[error("`testing` lasts {LEAST_TESTING_DAYS} days at least")]
     TestingTooShort,
-    /// It does not end.
-    #[error("a step lasts {MOST_DAYS} days at most")]
-    TooLong {
+    /// A number that is hardly meant.
+    #[error("`{field}` is {most} at most")]
+    OutOfRange {
         /// The step, from 0.
         step: usize,
+        /// Which of its numbers.
+        field: &'static str,
+        /// The most that it may be.
+        most: u64,
     },
     /// A longer `max_age` first would bind senders before the shorter one has proven anything.
     #[error("`max_age` grows from each step in `enforce` to the next")]
     MaxAge {
-        /// The step, from 0.
-        step: usize,
-    },
-    /// Not a share of 1,000.
-    #[error("`failures_per_thousand` is 0 to 1000")]
-    Failures {
         /// The step, from 0.
         step: usize,
     },
@@ -144,14 +148,19 @@ impl RolloutPlan {
             if step == 0 && wanted.days < LEAST_TESTING_DAYS {
                 return Err(PlanError::TestingTooShort);
             }
-            if wanted.days > MOST_DAYS || wanted.clean_days > MOST_DAYS {
-                return Err(PlanError::TooLong { step });
+            for (field, number, most) in [
+                ("days", wanted.days.into(), MOST_DAYS.into()),
+                ("clean_days", wanted.clean_days.into(), MOST_DAYS.into()),
+                ("sessions", wanted.sessions, MOST_SESSIONS),
+                ("reporters", wanted.reporters.into(), MOST_REPORTERS),
+                ("failures_per_thousand", wanted.failures_per_thousand.into(), 1_000),
+            ] {
+                if number > most {
+                    return Err(PlanError::OutOfRange { step, field, most });
+                }
             }
             if step > 1 && before.is_some_and(|before| before.max_age >= wanted.max_age) {
                 return Err(PlanError::MaxAge { step });
-            }
-            if wanted.failures_per_thousand > 1_000 {
-                return Err(PlanError::Failures { step });
             }
             before = Some(wanted);
         }
@@ -398,8 +407,12 @@ mod tests {
         assert_eq!(altered(|steps| steps[0].mode = Mode::Enforce), PlanError::Modes { step: 0 });
         assert_eq!(altered(|steps| steps[2].mode = Mode::None), PlanError::Modes { step: 2 });
         assert_eq!(altered(|steps| steps[0].days = 13), PlanError::TestingTooShort);
-        assert_eq!(altered(|steps| steps[1].days = 366), PlanError::TooLong { step: 1 });
+        let beyond = |field, most| PlanError::OutOfRange { step: 1, field, most };
+        assert_eq!(altered(|steps| steps[1].days = 366), beyond("days", 365));
+        assert_eq!(altered(|steps| steps[1].clean_days = 366), beyond("clean_days", 365));
+        assert_eq!(altered(|steps| steps[1].sessions = MOST_SESSIONS + 1), beyond("sessions", MOST_SESSIONS));
+        assert_eq!(altered(|steps| steps[1].reporters = 1_000_001), beyond("reporters", MOST_REPORTERS));
         assert_eq!(altered(|steps| steps[2].max_age = MaxAge::DAY), PlanError::MaxAge { step: 2 });
-        assert_eq!(altered(|steps| steps[1].failures_per_thousand = 1_001), PlanError::Failures { step: 1 });
+        assert_eq!(altered(|steps| steps[1].failures_per_thousand = 1_001), beyond("failures_per_thousand", 1_000));
     }
 }

@@ -37,11 +37,11 @@ pub(crate) struct StepBody {
     days: u32,
     /// How many sessions verified reports of the last 7 days are to tell of.
     #[serde(default = "sessions")]
-    #[schema(default = 100)]
+    #[schema(minimum = 0, maximum = 1_000_000_000, default = 100)]
     sessions: u64,
     /// How many organisations are to have sent them.
     #[serde(default = "reporters")]
-    #[schema(default = 2)]
+    #[schema(minimum = 0, maximum = 1_000_000, default = 2)]
     reporters: u32,
     /// How many of 1,000 of these sessions may have failed.
     #[serde(default = "failures")]

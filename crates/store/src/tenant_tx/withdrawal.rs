@@ -40,6 +40,7 @@ impl TenantTx {
         let end = "DELETE FROM rollouts WHERE domain_id = $1";
         sql::execute(&self.tx, end, vec![id.as_uuid().into()]).await?;
         self.cancel_migrations(id, now).await?;
+        self.forget_proposal(id).await?;
         let event_domain = event::domain(id, &domain.name)?;
         if state == DomainState::Gone {
             self.emit(DomainRemoved { domain: event_domain }, now).await?;

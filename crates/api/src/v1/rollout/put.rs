@@ -67,9 +67,8 @@ fn fault(error: PlanError) -> FieldError {
         PlanError::Steps => ("/steps".to_owned(), "plan-steps"),
         PlanError::Modes { step } => (format!("/steps/{step}/mode"), "plan-modes"),
         PlanError::TestingTooShort => ("/steps/0/days".to_owned(), "plan-testing-too-short"),
-        PlanError::TooLong { step } => (format!("/steps/{step}/days"), "plan-too-long"),
+        PlanError::OutOfRange { step, field, .. } => (format!("/steps/{step}/{field}"), "out-of-range"),
         PlanError::MaxAge { step } => (format!("/steps/{step}/max_age"), "plan-max-age"),
-        PlanError::Failures { step } => (format!("/steps/{step}/failures_per_thousand"), "out-of-range"),
     };
     FieldError::at(&pointer, code, error.to_string())
 }
