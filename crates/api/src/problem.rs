@@ -246,6 +246,8 @@ pub(crate) struct ProblemSchema {
     /// `domain-exists`: its path.
     #[schema(required = false)]
     domain_url: String,
+    /// `migration-not-safe`: from when on it would be safe; null while that is not known.
+    safe_at: Option<chrono::DateTime<chrono::Utc>>,
     /// `precondition-failed`: the tag of what is current, of a policy its version's id; null where there is none.
     current: Option<String>,
     /// `delegation-changed`, `delegation-refused`: the records, and what stands at their names now.

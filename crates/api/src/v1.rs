@@ -11,6 +11,7 @@ pub(crate) mod domains;
 pub(crate) mod dry_run;
 pub(crate) mod events;
 pub(crate) mod fields;
+pub(crate) mod migrations;
 pub(crate) mod operations;
 pub(crate) mod policy;
 pub(crate) mod proposal;
@@ -19,6 +20,7 @@ pub(crate) mod readiness;
 pub(crate) mod report_arrivals;
 pub(crate) mod report_settings;
 pub(crate) mod reports;
+pub(crate) mod rollout;
 pub(crate) mod tenants;
 pub(crate) mod usage;
 pub(crate) mod webhooks;
@@ -59,6 +61,15 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(dns_credentials::read::read_dns_credential)
         .service(dns_credentials::delete::delete_dns_credential)
         .service(readiness::read::read_readiness)
+        .service(migrations::create::create_migration)
+        .service(migrations::list::list_migrations)
+        .service(migrations::confirm::confirm_migration)
+        .service(migrations::cancel::cancel_migration)
+        .service(rollout::put::put_rollout)
+        .service(rollout::read::read_rollout)
+        .service(rollout::delete::delete_rollout)
+        .service(rollout::pause::pause_rollout)
+        .service(rollout::resume::resume_rollout)
         .service(proposal::read::read_proposal)
         .service(proposal::apply::apply_proposal)
         .service(proposal::dismiss::dismiss_proposal)

@@ -12,6 +12,7 @@ mod policy;
 mod problem;
 mod prompt;
 mod reports;
+mod rollout;
 mod session;
 mod settings;
 mod text;
@@ -51,6 +52,13 @@ pub(crate) enum ClientCommand {
         connection: Connection,
         #[command(subcommand)]
         command: PolicyCommand,
+    },
+    /// Take a domain from `testing` to `enforce`, step by step
+    Rollout {
+        #[command(flatten)]
+        connection: Connection,
+        #[command(subcommand)]
+        command: rollout::RolloutCommand,
     },
     /// Show a domain's conditions as they change, until all is well
     Watch {
@@ -119,6 +127,7 @@ pub(crate) fn run<Root: CommandFactory>(command: ClientCommand) -> Result<(), To
         ClientCommand::Login(args) => args.json,
         ClientCommand::Domains { connection, .. }
         | ClientCommand::Policy { connection, .. }
+        | ClientCommand::Rollout { connection, .. }
         | ClientCommand::Watch { connection, .. }
         | ClientCommand::Dns { connection, .. } => connection.json,
         ClientCommand::Completions { .. } => false,
@@ -165,6 +174,7 @@ fn carry_out<Root: CommandFactory>(command: ClientCommand) -> Result<(), ClientE
             ClientCommand::Policy { connection, command: PolicyCommand::OfDomain(command) } => {
                 policy::run(&connection.open()?, command).await
             }
+            ClientCommand::Rollout { connection, command } => rollout::run(&connection.open()?, command).await,
             ClientCommand::Watch { connection, args } => watch::run(&connection.open()?, &args).await,
             ClientCommand::Dns { connection, command } => dns::run(&connection.open()?, command).await,
             // Neither asks the API, and both are carried out before.

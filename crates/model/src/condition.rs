@@ -19,17 +19,20 @@ pub enum ConditionKind {
     MxReady,
     /// Senders report on this domain.
     ReportsArriving,
+    /// The rollout plan goes on, or is completed. Only where there is a plan.
+    RolloutOnTrack,
 }
 
 impl ConditionKind {
     /// All kinds, in the order in which a new domain meets them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Delegated,
         Self::CertificateReady,
         Self::PolicyLive,
         Self::RecordPublished,
         Self::MxReady,
         Self::ReportsArriving,
+        Self::RolloutOnTrack,
     ];
 
     /// The name that the API and the store use.
@@ -41,6 +44,7 @@ impl ConditionKind {
             Self::RecordPublished => "RecordPublished",
             Self::MxReady => "MxReady",
             Self::ReportsArriving => "ReportsArriving",
+            Self::RolloutOnTrack => "RolloutOnTrack",
         }
     }
 }

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArrivalId, CertificateId, ConditionKind, DomainId, HostName, MailDomain, Mode, MxPattern, PolicyId,
+    ArrivalId, CertificateId, ConditionKind, DomainId, HostName, MailDomain, MaxAge, Mode, MxPattern, PolicyId,
     PolicyVersionId, ProposalId, ReportKind, Status, Timestamp, WebhookId,
 };
 
@@ -95,6 +95,16 @@ events! {
     ReportQuarantined = "report.quarantined";
     /// Another policy would follow from the MX hosts in DNS than the one that there is.
     ProposalMade = "proposal.made";
+    /// A rollout plan is about to take its next step.
+    RolloutPromoting = "rollout.promoting";
+    /// A rollout plan has taken a step.
+    RolloutPromoted = "rollout.promoted";
+    /// A rollout plan stands still.
+    RolloutPaused = "rollout.paused";
+    /// Failures jumped, and a rollout plan has taken the policy back to `testing`.
+    RolloutFellBack = "rollout.fell_back";
+    /// A rollout plan is at its end.
+    RolloutCompleted = "rollout.completed";
     /// Somebody asked for a test of a webhook.
     WebhookTest = "webhook.test";
 }
@@ -358,6 +368,76 @@ pub struct ProposalMade {
     pub mode: Mode,
 }
 
+/// See [`EventType::RolloutPromoting`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutPromoting {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// Which step, from 1.
+    pub step: u32,
+    /// The mode that the policy will have.
+    pub mode: Mode,
+    /// The `max_age` that it will have.
+    pub max_age: MaxAge,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`EventType::RolloutPromoted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutPromoted {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// Which step, from 1.
+    pub step: u32,
+    /// The mode of the policy.
+    pub mode: Mode,
+    /// Its `max_age`.
+    pub max_age: MaxAge,
+    /// The version.
+    pub version_id: PolicyVersionId,
+}
+
+/// See [`EventType::RolloutPaused`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutPaused {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// At which step, from 1.
+    pub step: u32,
+    /// A stable word.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// See [`EventType::RolloutFellBack`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutFellBack {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// From which step, from 1.
+    pub step: u32,
+    /// A stable word.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+    /// The version in mode `testing`.
+    pub version_id: PolicyVersionId,
+}
+
+/// See [`EventType::RolloutCompleted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutCompleted {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+}
+
 /// See [`EventType::WebhookTest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookTest {
@@ -384,6 +464,11 @@ impl EventData {
             Self::ReporterBack(data) => Some(&data.domain),
             Self::ReportQuarantined(data) => Some(&data.domain),
             Self::ProposalMade(data) => Some(&data.domain),
+            Self::RolloutPromoting(data) => Some(&data.domain),
+            Self::RolloutPromoted(data) => Some(&data.domain),
+            Self::RolloutPaused(data) => Some(&data.domain),
+            Self::RolloutFellBack(data) => Some(&data.domain),
+            Self::RolloutCompleted(data) => Some(&data.domain),
             Self::WebhookTest(_) => None,
         }
     }

@@ -121,6 +121,8 @@ ids! {
     OperationId = "op";
     /// What somebody delivered to an address for reports: a mail, or the body of a POST.
     ArrivalId = "arr";
+    /// A move from old MX hosts to new ones.
+    MigrationId = "mig";
     /// A policy that would follow from the MX hosts in DNS.
     ProposalId = "prp";
     /// What one report says of one domain.

@@ -12,6 +12,7 @@ pub mod feed;
 pub mod ids;
 pub mod label;
 pub mod lifecycle;
+pub mod migration;
 pub mod mx_pattern;
 pub mod name;
 pub mod policy;
@@ -20,6 +21,7 @@ pub mod readiness;
 pub mod record;
 pub mod report;
 pub mod role;
+pub mod rollout;
 pub mod scope;
 pub mod tag;
 
@@ -31,7 +33,7 @@ pub use event::{EventData, EventType};
 pub use feed::Revision;
 pub use ids::{
     ApiKeyId, ArrivalId, AuditEventId, CertificateId, DeliveryId, DigestRecipientId, DnsCredentialId, DomainId,
-    EventId, NodeId, OperationId, OrderId, PolicyVersionId, ProposalId, ReportId, TenantId, WebhookId,
+    EventId, MigrationId, NodeId, OperationId, OrderId, PolicyVersionId, ProposalId, ReportId, TenantId, WebhookId,
 };
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;

@@ -381,6 +381,15 @@ mod tests {
     }
 
     #[test]
+    fn a_look_of_yesterday_is_no_proof() {
+        let now = ManualClock::default().now();
+        let (policy, old) = (policy(), seen(&["mx.example.com"], now - FRESH_LOOK));
+        assert_eq!(blocking(&policy, Some(&old), now), []);
+        let older = blocking(&policy, Some(&old), now + TimeDelta::seconds(1));
+        assert_eq!(older.iter().map(|reason| reason.code.as_str()).collect::<Vec<_>>(), ["mx-check-too-old"]);
+    }
+
+    #[test]
     fn a_look_from_a_clock_that_was_stepped_is_no_proof() {
         let now = ManualClock::default().now();
         let ahead = seen(&["mx.example.com"], now + TimeDelta::days(2));

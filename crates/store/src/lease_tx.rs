@@ -85,6 +85,10 @@ impl LeaseTx {
         &self.domain.name
     }
 
+    pub(crate) fn state_word(&self) -> &str {
+        &self.domain.state
+    }
+
     pub(crate) fn version_id(&self) -> Option<Uuid> {
         self.domain.version_id
     }

@@ -25,6 +25,7 @@ mod lease_tx;
 mod ledger;
 mod limits;
 mod migrate;
+mod migration;
 mod new_version;
 mod node;
 mod nudge;
@@ -37,6 +38,7 @@ mod report;
 mod report_alert;
 mod report_alert_tx;
 mod report_settings;
+mod rollout;
 mod schedule;
 mod sql;
 mod store;
@@ -78,6 +80,7 @@ pub use lease::{DomainSettings, Lease, Shares};
 pub use lease_tx::{HostTaken, LeaseTx};
 pub use limits::{LimitBucket, Quota, QuotaError, SharedLimits, Taken};
 pub use migrate::{MigrationReport, migrate, newest_migration};
+pub use migration::{MigrationState, MigrationView};
 pub use node::{Node, NodeKind};
 pub use nudge::{Channel, NudgeReceiver};
 pub use operation::{
@@ -96,6 +99,7 @@ pub use report_alert_tx::{
     AlertFacts, AlertMemory, AlertTx, DaySessions, FailureKind, Quarantined, ReporterDays, SilentReporter,
 };
 pub use report_settings::ReportSettings;
+pub use rollout::RolloutView;
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{

@@ -26,6 +26,8 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0015_report_alerts", sql: include_str!("../../../migrations/0015_report_alerts.sql") },
     SqlFile { name: "0016_report_views", sql: include_str!("../../../migrations/0016_report_views.sql") },
     SqlFile { name: "0017_readiness", sql: include_str!("../../../migrations/0017_readiness.sql") },
+    SqlFile { name: "0018_rollout", sql: include_str!("../../../migrations/0018_rollout.sql") },
+    SqlFile { name: "0019_mx_migrations", sql: include_str!("../../../migrations/0019_mx_migrations.sql") },
 ];
 
 /// What a migration did.

@@ -167,7 +167,7 @@ impl TenantTx {
         sql::one(&self.tx, sql, vec![id.as_uuid().into()]).await?.ok_or(StoreError::NotFound)
     }
 
-    async fn wake(&mut self, id: DomainId, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn wake(&mut self, id: DomainId, now: Timestamp) -> Result<(), StoreError> {
         self.nudges.insert(Channel::Worker);
         schedule::wake(&self.tx, id, now).await
     }

@@ -19,13 +19,23 @@ pub enum VersionReason {
     Proposed,
     /// New MX hosts were taken in by themselves, as the tenant chose.
     Followed,
+    /// A rollout plan has begun.
+    RolloutBegun,
+    /// A rollout plan has taken a step.
+    RolloutPromoted,
+    /// A rollout plan has gone back to `testing`.
+    RolloutFellBack,
+    /// New MX hosts were added beside the old ones: an MX migration has begun.
+    MigrationWidened,
+    /// The old MX hosts have left: an MX migration is done.
+    MigrationNarrowed,
     /// Mode `none`, so that the domain can be removed safely (RFC 8461 §8.3).
     Withdrawn,
 }
 
 impl VersionReason {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::Registered,
         Self::Discovered,
         Self::Changed,
@@ -33,6 +43,11 @@ impl VersionReason {
         Self::RolledBack,
         Self::Proposed,
         Self::Followed,
+        Self::RolloutBegun,
+        Self::RolloutPromoted,
+        Self::RolloutFellBack,
+        Self::MigrationWidened,
+        Self::MigrationNarrowed,
         Self::Withdrawn,
     ];
 
@@ -46,6 +61,11 @@ impl VersionReason {
             Self::RolledBack => "rolled-back",
             Self::Proposed => "proposed",
             Self::Followed => "followed",
+            Self::RolloutBegun => "rollout-begun",
+            Self::RolloutPromoted => "rollout-promoted",
+            Self::RolloutFellBack => "rollout-fell-back",
+            Self::MigrationWidened => "migration-widened",
+            Self::MigrationNarrowed => "migration-narrowed",
             Self::Withdrawn => "withdrawn",
         }
     }

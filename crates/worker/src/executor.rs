@@ -7,6 +7,7 @@ mod issue;
 mod mx;
 mod order;
 mod records;
+mod rollout;
 mod serving;
 
 use mtasts_model::{
@@ -36,6 +37,8 @@ impl Context<'_> {
             Step::ObserveDelegation => self.observe_delegation().await,
             Step::DiscoverMx => self.discover_mx().await,
             Step::ProbeMx => self.probe_mx().await,
+            Step::AdvanceRollout => Ok(self.advance_rollout()),
+            Step::AdvanceMigration => Ok(self.advance_migration()),
             Step::TakeHost => Ok(Finding::TakeHost),
             Step::ReleaseHost => Ok(Finding::ReleaseHost),
             Step::DraftOrder => self.draft_order(),

@@ -4,6 +4,8 @@ use mtasts_model::{
     CertificateId, OrderId, PolicyVersionId, ReportUri, Timestamp, ZoneName,
     feed::Challenge,
     lifecycle::{DelegationSeen, DomainZones, MxSeen},
+    migration,
+    rollout::Action,
 };
 use mtasts_store::{NewCertificate, NewVersion, SpareIds, StoreError};
 
@@ -22,6 +24,20 @@ pub(crate) enum Finding {
         seen: MxSeen,
         follow: Option<SpareIds>,
     },
+    /// What follows for a rollout plan, decided on this state of it and this version.
+    Rollout {
+        action: Action,
+        decided_on: (i64, PolicyVersionId),
+        ids: SpareIds,
+    },
+    /// What follows for an MX migration, decided on this state of it and this version.
+    Migration {
+        action: migration::Action,
+        decided_on: (i64, PolicyVersionId),
+        ids: SpareIds,
+    },
+    /// Nothing follows any more.
+    Nothing,
     TakeHost,
     ReleaseHost,
     ServeHost {

@@ -86,6 +86,9 @@ async fn apply(tx: &mut LeaseTx, finding: &Finding) -> Result<(), StoreError> {
                 None => Ok(()),
             }
         }
+        Finding::Rollout { action, decided_on, ids } => tx.advance_rollout(action, *decided_on, ids.clone()).await,
+        Finding::Migration { action, decided_on, ids } => tx.advance_migration(action, *decided_on, ids.clone()).await,
+        Finding::Nothing => Ok(()),
         Finding::TakeHost => {
             let taken = tx.take_host().await?;
             if let Some(previous) = taken.previous_owner {

@@ -59,6 +59,15 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/v1/dns-credentials/{dns_credential_id}", Key(DomainsRead)),
     ("DELETE", "/v1/dns-credentials/{dns_credential_id}", Key(DomainsWrite)),
     ("GET", "/v1/domains/{domain_id}/readiness", Key(DomainsRead)),
+    ("POST", "/v1/domains/{domain_id}/migrations", Key(PolicyWrite)),
+    ("GET", "/v1/domains/{domain_id}/migrations", Key(DomainsRead)),
+    ("POST", "/v1/domains/{domain_id}/migrations:confirm", Key(PolicyWrite)),
+    ("DELETE", "/v1/domains/{domain_id}/migrations", Key(PolicyWrite)),
+    ("PUT", "/v1/domains/{domain_id}/rollout", Key(PolicyWrite)),
+    ("GET", "/v1/domains/{domain_id}/rollout", Key(DomainsRead)),
+    ("DELETE", "/v1/domains/{domain_id}/rollout", Key(PolicyWrite)),
+    ("POST", "/v1/domains/{domain_id}/rollout:pause", Key(PolicyWrite)),
+    ("POST", "/v1/domains/{domain_id}/rollout:resume", Key(PolicyWrite)),
     ("GET", "/v1/domains/{domain_id}/proposal", Key(DomainsRead)),
     ("POST", "/v1/domains/{domain_id}/proposal:apply", Key(PolicyWrite)),
     ("POST", "/v1/domains/{domain_id}/proposal:dismiss", Key(PolicyWrite)),
@@ -240,7 +249,8 @@ mod tests {
             let Key(scope) = access else { continue };
             let reads = scope.as_str().ends_with(":read") || *scope == CustomersAct;
             assert!(*method == "GET" || !reads, "{method} {path} changes something with {scope}");
-            let policy = ["/policy", "/mode", "/proposal"].iter().any(|part| path.contains(part));
+            let policy =
+                ["/policy", "/mode", "/proposal", "/rollout", "/migrations"].iter().any(|part| path.contains(part));
             assert!(*method == "GET" || policy == (*scope == PolicyWrite), "{method} {path} with {scope}");
         }
     }

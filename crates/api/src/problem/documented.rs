@@ -46,6 +46,7 @@ pub(crate) mod groups {
         ProblemKind::EnforceNotProven,
         ProblemKind::DomainWithdrawing,
         ProblemKind::PolicyChanged,
+        ProblemKind::MigrationNotSafe,
         ProblemKind::PreconditionFailed,
     ];
     /// Operations that ask a customer's DNS provider.
@@ -140,6 +141,10 @@ fn example(kind: ProblemKind) -> serde_json::Value {
                 "message": "mx2.example.com does not offer STARTTLS",
                 "what_to_do": "mend it at the host, then ask for a new look with verify",
             }]}),
+        ),
+        ProblemKind::MigrationNotSafe => (
+            "Senders may still hold a policy without the new hosts: wait until `safe_at`",
+            json!({"safe_at": "2026-01-08T00:00:00Z"}),
         ),
         ProblemKind::PreconditionFailed => {
             ("The current policy version is another one", json!({"current": "pol_0190c3a0b1c27d3e8f4051627384950a"}))

@@ -33,6 +33,10 @@ pub enum ProblemKind {
     EnforceNotProven,
     /// What was proposed no longer follows.
     ProposalOutdated,
+    /// The domain, or its plan, is in no state for that.
+    RolloutNotPossible,
+    /// It would lose mail while an MX migration is under way.
+    MigrationNotSafe,
     /// The domain is being withdrawn, or is gone.
     DomainWithdrawing,
     /// Somebody else changed the policy in between.
@@ -107,7 +111,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 51] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -123,6 +127,8 @@ impl ProblemKind {
         Self::DomainExists,
         Self::EnforceNotProven,
         Self::ProposalOutdated,
+        Self::RolloutNotPossible,
+        Self::MigrationNotSafe,
         Self::DomainWithdrawing,
         Self::PolicyChanged,
         Self::IdempotencyInFlight,
@@ -176,6 +182,8 @@ impl ProblemKind {
             Self::DomainExists => "domain-exists",
             Self::EnforceNotProven => "enforce-not-proven",
             Self::ProposalOutdated => "proposal-outdated",
+            Self::RolloutNotPossible => "rollout-not-possible",
+            Self::MigrationNotSafe => "migration-not-safe",
             Self::DomainWithdrawing => "domain-withdrawing",
             Self::PolicyChanged => "policy-changed",
             Self::IdempotencyInFlight => "idempotency-in-flight",
@@ -226,6 +234,8 @@ impl ProblemKind {
             Self::DomainExists
             | Self::EnforceNotProven
             | Self::ProposalOutdated
+            | Self::RolloutNotPossible
+            | Self::MigrationNotSafe
             | Self::DomainWithdrawing
             | Self::PolicyChanged
             | Self::DelegationChanged
@@ -278,6 +288,8 @@ impl ProblemKind {
             Self::DomainExists => "The domain is registered already",
             Self::EnforceNotProven => "Enforce is not proven to be safe",
             Self::ProposalOutdated => "The proposal no longer stands",
+            Self::RolloutNotPossible => "The rollout plan cannot do that now",
+            Self::MigrationNotSafe => "Not safe during the MX migration",
             Self::DomainWithdrawing => "The domain is being withdrawn",
             Self::PolicyChanged => "The policy was changed in between",
             Self::IdempotencyInFlight => "The first request with this key is still running",
@@ -375,6 +387,17 @@ impl ProblemKind {
                 "A proposal follows from the current policy and the latest look at the MX hosts. One of them has changed \
                  since, so that what was proposed is not what would follow now. Nothing was changed: read the proposal \
                  again with `GET /v1/domains/{domain_id}/proposal`."
+            }
+            Self::RolloutNotPossible => {
+                "A plan leads from `testing` to `enforce`, so that it is for a domain that is not in `enforce` yet and has MX \
+                 patterns. One that runs can be paused, and one that waits for you can be resumed. `detail` tells what \
+                 stands in the way. Nothing was changed."
+            }
+            Self::MigrationNotSafe => {
+                "An MX migration is under way, and what was asked for would lose mail: senders may hold a policy without the \
+                 new hosts, or be led to the old ones. `safe_at` is when that is over, as far as it is known yet. Wait until \
+                 then, or cancel the migration with `DELETE /v1/domains/{domain_id}/migrations`; the policy keeps both then. \
+                 Nothing was changed."
             }
             Self::DomainWithdrawing => {
                 "The domain was deleted. Mode `none` is served until no sender can hold an older policy, and nothing \

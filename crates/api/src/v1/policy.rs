@@ -11,7 +11,10 @@ pub(crate) mod versions;
 use actix_web::{HttpResponse, http::header};
 use chrono::{DateTime, Utc};
 use mtasts_model::{Mode, Policy, PolicyId, PolicyVersionId, lifecycle::MxSeen};
-use mtasts_store::{DomainView, NewVersion, PolicyVersion, SetPolicy, StoreError, TenantTx, VersionReason};
+use mtasts_store::{
+    DomainView, MigrationState, MigrationView, NewVersion, PolicyVersion, SetPolicy, StoreError, TenantTx,
+    VersionReason,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,7 +23,7 @@ use crate::{
     enforce,
     extract::{EntityTag, IfMatch},
     problem::{Problem, ProblemKind},
-    v1::fields::ModeSchema,
+    v1::{fields::ModeSchema, migrations},
     warnings::{self, Warning},
 };
 
@@ -49,7 +52,8 @@ pub(crate) struct PolicyBody {
     /// How far it has come.
     state: VersionState,
     /// Why it was made: `registered`, `discovered`, `changed`, `mode-changed`, `rolled-back`,
-    /// `proposed`, `followed` or `withdrawn`.
+    /// `proposed`, `followed`, `rollout-begun`, `rollout-promoted`, `rollout-fell-back`,
+    /// `migration-widened`, `migration-narrowed` or `withdrawn`.
     #[schema(example = "changed")]
     reason: &'static str,
     /// Why the proof for `enforce` was overridden.
@@ -172,10 +176,16 @@ pub(crate) async fn apply(
         None
     };
     let doubts = enforce::doubts(&change.policy, domain.mx_seen.as_ref(), entering, now);
-    let forced = match change.override_reason {
-        _ if doubts.is_empty() => None,
-        Some(reason) => Some(reason),
-        None => return Err(enforce::refusal(&doubts)),
+    let broken = broken_migration(tx, domain, &change.policy).await?;
+    let forced = match (change.override_reason, broken) {
+        (_, None) if doubts.is_empty() => None,
+        (Some(reason), _) => Some(reason),
+        (None, Some(view)) => {
+            let detail =
+                "An MX migration is under way, and the policy lacks some of its hosts: cancel it first, or wait";
+            return Err(migrations::not_safe(&view, detail));
+        }
+        (None, None) => return Err(enforce::refusal(&doubts)),
     };
     let new = new_version(scope, change.policy, change.reason, forced);
     let expected = current.filter(|_| change.from_current || *if_match != IfMatch::Absent);
@@ -183,6 +193,19 @@ pub(crate) async fn apply(
         Err(StoreError::VersionConflict { current }) => Err(if_match.conflict(current)),
         set => Ok(set?),
     }
+}
+
+/// The MX migration under way that the policy would end: it lacks hosts to which senders may be led.
+async fn broken_migration(
+    tx: &TenantTx,
+    domain: &DomainView,
+    policy: &Policy,
+) -> Result<Option<MigrationView>, Problem> {
+    if policy.mode() == Mode::None {
+        return Ok(None);
+    }
+    let view = tx.migration(domain.id).await?.filter(|view| view.state == MigrationState::UnderWay);
+    Ok(view.filter(|view| !view.migration.is_held_by(policy)))
 }
 
 /// A version with newly drawn ids (invariant 2).

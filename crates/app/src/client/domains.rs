@@ -9,7 +9,7 @@ use self::list::ListArgs;
 use super::{
     error::ClientError,
     http::Call,
-    prompt,
+    prompt, rollout,
     session::Session,
     views::{Delegation, Domain},
     watch::{self, Goal, Patience},
@@ -23,6 +23,11 @@ pub(crate) enum DomainsCommand {
     List(ListArgs),
     /// Show a domain: conditions, records, policy, certificate, MX hosts
     Show {
+        /// Its name or id
+        domain: String,
+    },
+    /// Say whether `enforce` is safe, with every reason; the exit code is 1 where it would be refused
+    Readiness {
         /// Its name or id
         domain: String,
     },
@@ -82,6 +87,7 @@ pub(super) async fn run(session: &Session, command: DomainsCommand) -> Result<()
         DomainsCommand::Add(args) => add(session, &args).await,
         DomainsCommand::List(args) => list::list(session, args).await,
         DomainsCommand::Show { domain } => show(session, &domain).await,
+        DomainsCommand::Readiness { domain } => rollout::readiness(session, &domain).await,
         DomainsCommand::Rm { domain, yes } => remove(session, &domain, yes).await,
     }
 }

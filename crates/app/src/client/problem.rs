@@ -47,6 +47,7 @@ struct Doubt {
     code: Text,
     host: Option<Text>,
     message: Text,
+    what_to_do: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,10 +116,13 @@ impl fmt::Display for Refusal {
                 let place = pointer.as_ref().or(parameter.as_ref());
                 write!(f, "\n  - {}: {message}", place.map_or("the request", Text::as_str))?;
             }
-            for Doubt { code, host, message } in &problem.reasons {
+            for Doubt { code, host, message, what_to_do } in &problem.reasons {
                 match host {
                     Some(host) => write!(f, "\n  - {host}: {message} ({code})")?,
                     None => write!(f, "\n  - {message} ({code})")?,
+                }
+                if let Some(what_to_do) = what_to_do {
+                    write!(f, "\n    {what_to_do}")?;
                 }
             }
             for Standing { name, message } in &problem.records {

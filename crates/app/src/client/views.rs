@@ -105,6 +105,39 @@ pub(super) struct MxHost {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct Rollout {
+    pub(super) state: Text,
+    pub(super) step: usize,
+    pub(super) steps: Vec<RolloutStep>,
+    pub(super) next_step_at: Option<Text>,
+    pub(super) finding: Option<Warning>,
+    pub(super) waits_for: Text,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RolloutStep {
+    pub(super) mode: Text,
+    pub(super) max_age: u64,
+    pub(super) days: u32,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Readiness {
+    pub(super) ready: bool,
+    pub(super) proven: bool,
+    pub(super) reasons: Vec<ReadinessReason>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ReadinessReason {
+    pub(super) host: Option<Text>,
+    pub(super) code: Text,
+    pub(super) weight: Text,
+    pub(super) message: Text,
+    pub(super) what_to_do: Text,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct Withdrawal {
     pub(super) message: Text,
 }

@@ -7,14 +7,16 @@ use crate::{
         Attempt, CnameSeen, DomainFacts, HostContentRef, HostOwner, MxSeen, OrderState, Purpose, StepKind, schedule,
     },
     policy::Mode,
+    rollout::Progress,
 };
 
 type Verdict = (Status, &'static str, String);
 
-/// All conditions, in [`ConditionKind::ALL`] order.
+/// All conditions that apply, in [`ConditionKind::ALL`] order.
 pub(super) fn derive(facts: &DomainFacts, now: Timestamp) -> Vec<Condition> {
     let conditions = ConditionKind::ALL
         .into_iter()
+        .filter(|kind| *kind != ConditionKind::RolloutOnTrack || facts.rollout.is_some())
         .map(|kind| {
             if let (ConditionKind::RecordPublished, Some(problem)) = (kind, &facts.record.problem) {
                 return Condition::new(kind, Status::False, &problem.reason, problem.message.clone(), now);
@@ -37,6 +39,7 @@ fn verdict(facts: &DomainFacts, kind: ConditionKind, now: Timestamp) -> Verdict 
         ConditionKind::RecordPublished => record_published(facts),
         ConditionKind::MxReady => mx_ready(facts),
         ConditionKind::ReportsArriving => reports_arriving(facts, now),
+        ConditionKind::RolloutOnTrack => rollout_on_track(facts, now),
     }
 }
 
@@ -160,6 +163,24 @@ fn renewal_failure(facts: &DomainFacts) -> String {
 
 fn is_policy_host_ours(facts: &DomainFacts) -> bool {
     facts.delegation.as_ref().is_some_and(|seen| seen.policy_host == CnameSeen::Ours)
+}
+
+fn rollout_on_track(facts: &DomainFacts, now: Timestamp) -> Verdict {
+    let (Some(rollout), Some(next)) = (facts.rollout.as_ref(), facts.rollout_next(now)) else {
+        return (Status::Unknown, "NoPolicy", "The plan begins once there is a policy.".to_owned());
+    };
+    let rollout = &rollout.rollout;
+    let (step, steps) = (rollout.step + 1, rollout.plan.steps().len());
+    let (status, reason) = match rollout.progress {
+        Progress::Running => (Status::True, "Running"),
+        Progress::Completed => (Status::True, "Completed"),
+        Progress::Held => (Status::False, "Held"),
+        Progress::Paused(_) => (Status::False, "Paused"),
+        Progress::Overruled => (Status::False, "Overruled"),
+        Progress::FellBack(_) => (Status::False, "FellBack"),
+    };
+    let waits_for = if next.action.is_some() { "it is about to go on" } else { &next.waits_for };
+    (status, reason, format!("Step {step} of {steps}: {waits_for}."))
 }
 
 fn policy_live(facts: &DomainFacts) -> Verdict {

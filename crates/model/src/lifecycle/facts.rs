@@ -9,9 +9,11 @@ use crate::{
     ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
     label::{Label, ZoneName},
     lifecycle::Attempts,
+    migration::{self, MigrationFacts},
     name::{HostName, MailDomain},
     policy::{Mode, Policy},
     policy_id::PolicyId,
+    rollout::{Next, RolloutFacts, Situation, next},
 };
 
 /// All that the planner looks at.
@@ -57,6 +59,10 @@ pub struct DomainFacts {
     pub ledger: LedgerFacts,
     /// What senders report on the domain.
     pub reports: ReportFacts,
+    /// The rollout plan, if there is one.
+    pub rollout: Option<RolloutFacts>,
+    /// The MX migration under way, if there is one.
+    pub migration: Option<MigrationFacts>,
     /// Failures by step since its last success.
     pub attempts: Attempts,
     /// The conditions as they were last shown, for their `since`.
@@ -339,6 +345,21 @@ pub struct LedgerFacts {
 }
 
 impl DomainFacts {
+    /// What follows for the MX migration, and when to look again.
+    pub fn migration_next(&self, now: Timestamp) -> (Option<migration::Action>, Option<Timestamp>) {
+        match (&self.migration, &self.version) {
+            (Some(facts), Some(version)) => migration::next(&version.policy, self.mx.as_ref(), facts, now),
+            _ => (None, None),
+        }
+    }
+
+    /// What follows for the rollout plan; None where there is none, or no policy.
+    pub fn rollout_next(&self, now: Timestamp) -> Option<Next> {
+        let (facts, version) = (self.rollout.as_ref()?, self.version.as_ref()?);
+        let (policy, published) = (&version.policy, version.published_at.is_some());
+        Some(next(&Situation { policy, published, mx: self.mx.as_ref(), facts }, now))
+    }
+
     /// The mode that the newest version asks for.
     pub fn mode(&self) -> Option<Mode> {
         self.version.as_ref().map(|version| version.policy.mode())

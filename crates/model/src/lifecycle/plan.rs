@@ -30,6 +30,10 @@ pub struct Plan {
 pub enum Step {
     /// Resolve the customer's CNAMEs.
     ObserveDelegation,
+    /// Do what follows for the MX migration: see [`crate::migration::next`].
+    AdvanceMigration,
+    /// Do what follows for the rollout plan: see [`crate::rollout::next`].
+    AdvanceRollout,
     /// Find the MX hosts and make the first policy version from them (`mx: auto`).
     DiscoverMx,
     /// Look at every MX host as a sender would.
@@ -143,6 +147,10 @@ pub enum StepKind {
     /// A whole order, from draft to certificate: not a step, but what fails when an order is closed without a
     /// certificate (the worker records that failure under this kind), and succeeds when a certificate is issued.
     Issuance,
+    /// [`Step::AdvanceMigration`].
+    AdvanceMigration,
+    /// [`Step::AdvanceRollout`].
+    AdvanceRollout,
     /// [`Step::RefreshAdvice`].
     RefreshAdvice,
     /// [`Step::ServeHost`].
@@ -196,6 +204,8 @@ impl StepKind {
             Self::FinalizeOrder => "finalize-order",
             Self::AbandonOrder => "abandon-order",
             Self::Issuance => "issuance",
+            Self::AdvanceMigration => "advance-migration",
+            Self::AdvanceRollout => "advance-rollout",
             Self::RefreshAdvice => "refresh-advice",
             Self::ServeHost => "serve-host",
             Self::MarkServed => "mark-served",
@@ -226,6 +236,8 @@ impl Step {
             Self::PollOrder { .. } => StepKind::PollOrder,
             Self::FinalizeOrder { .. } => StepKind::FinalizeOrder,
             Self::AbandonOrder { .. } => StepKind::AbandonOrder,
+            Self::AdvanceMigration => StepKind::AdvanceMigration,
+            Self::AdvanceRollout => StepKind::AdvanceRollout,
             Self::RefreshAdvice { .. } => StepKind::RefreshAdvice,
             Self::ServeHost { .. } => StepKind::ServeHost,
             Self::MarkServed { .. } => StepKind::MarkServed,
@@ -272,6 +284,8 @@ impl Planner<'_> {
                 .or_else(|| self.publication())
                 .or_else(|| self.zone_move())
                 .or_else(|| self.mx())
+                .or_else(|| self.migration())
+                .or_else(|| self.rollout())
                 .or_else(|| self.advice()),
             Purpose::Withdraw { since } => self
                 .delegation()
@@ -565,6 +579,24 @@ impl Planner<'_> {
             }
         };
         if due > self.now { self.later(due) } else { self.offer(Step::ProbeMx) }
+    }
+
+    fn migration(&mut self) -> Option<Step> {
+        match self.facts.migration_next(self.now) {
+            (Some(_), _) => self.offer(Step::AdvanceMigration),
+            (None, Some(wake_at)) => self.later(wake_at),
+            (None, None) => None,
+        }
+    }
+
+    /// After the look at the MX hosts, so that it is decided on the latest one.
+    fn rollout(&mut self) -> Option<Step> {
+        let next = self.facts.rollout_next(self.now)?;
+        match (next.action, next.wake_at) {
+            (Some(_), _) => self.offer(Step::AdvanceRollout),
+            (None, Some(wake_at)) => self.later(wake_at),
+            (None, None) => None,
+        }
     }
 
     fn advice(&mut self) -> Option<Step> {

@@ -80,6 +80,8 @@ impl StepKind {
             | Self::DraftOrder
             | Self::ServeHost
             | Self::MarkServed
+            | Self::AdvanceMigration
+            | Self::AdvanceRollout
             | Self::EnterZone
             | Self::LeaveZone
             | Self::Finish => (TimeDelta::seconds(1), TimeDelta::minutes(2)),

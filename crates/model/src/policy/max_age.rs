@@ -29,6 +29,10 @@ impl MaxAge {
     pub const MAX: Self = Self(31_557_600);
     /// A day: below it, a sender that was blocked for a day has forgotten the policy, which protects little.
     pub const DAY: Self = Self(86_400);
+    /// Seven days.
+    pub const WEEK: Self = Self(7 * 86_400);
+    /// 28 days.
+    pub const FOUR_WEEKS: Self = Self(28 * 86_400);
 
     /// Weeks are usual for `enforce` (RFC 8461 §3.2).
     pub const WEEK: Self = Self(604_800);

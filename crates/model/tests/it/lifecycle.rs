@@ -6,6 +6,10 @@ use mtasts_model::{
     lifecycle::{CnameSeen, DomainFacts, HostOwner, OrderState, Purpose, RecordProblem, Step, StepKind, plan},
     policy::Mode,
 };
+use mtasts_model::{
+    readiness::ReportSums,
+    rollout::{Fallback, Rollout},
+};
 use proptest::prelude::*;
 
 use crate::world::{Customer, Fault, World};
@@ -416,6 +420,10 @@ enum Event {
     Provider(bool),
     Drain,
     Follow,
+    MxFails(bool),
+    Reports(ReportSums),
+    RollOut(Fallback),
+    Steer(fn(Rollout) -> Option<Rollout>),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -447,6 +455,20 @@ fn event() -> impl Strategy<Value = Event> {
         12 => prop_oneof![5 => Just(false), 1 => Just(true)].prop_map(Event::Provider),
         1 => Just(Event::Drain),
         1 => Just(Event::Follow),
+        2 => prop_oneof![3 => Just(false), 1 => Just(true)].prop_map(Event::MxFails),
+        2 => reports().prop_map(Event::Reports),
+        1 => prop_oneof![Just(Fallback::Testing), Just(Fallback::Pause)].prop_map(Event::RollOut),
+        1 => prop_oneof![Just(Rollout::held as fn(_) -> _), Just(Rollout::resumed as fn(_) -> _)].prop_map(Event::Steer),
+    ]
+}
+
+fn reports() -> impl Strategy<Value = ReportSums> {
+    let sums = |good, bad, reporters| ReportSums { good, bad, reporters };
+    prop_oneof![
+        4 => Just(sums(1_000, 0, 3)),
+        1 => Just(sums(990, 10, 3)),
+        1 => Just(sums(50, 0, 1)),
+        1 => Just(ReportSums::default()),
     ]
 }
 
@@ -480,11 +502,16 @@ proptest! {
                 }
                 Event::Drain => world.drain(),
                 Event::Follow => world.customer_follows(),
+                Event::MxFails(fails) => world.mx_fails = fails,
+                Event::Reports(reports) => world.reports = reports,
+                Event::RollOut(fallback) => world.roll_out(fallback),
+                Event::Steer(change) => world.steer(change),
             }
         }
         // The weather clears up.
         world.customer = Customer::Delegated;
         world.ca_refuses = false;
+        world.mx_fails = false;
         for index in 0..3 {
             if !world.edges[index].in_service {
                 world.edge_toggles(index);

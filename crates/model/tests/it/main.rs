@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod lifecycle;
+mod migration;
+mod rollout;
 mod world;

@@ -9,13 +9,19 @@ use mtasts_model::{
     ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
     lifecycle::{
         Attempts, CertificateFacts, CnameSeen, DelegationSeen, DomainFacts, DomainZones, EdgeFacts, HostContentRef,
-        HostFacts, HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxHostSeen, MxSeen, MxSource, OrderFacts,
-        OrderState, Plan, Purpose, RecordFacts, ReportFacts, Step, StepKind, VersionFacts, WITHDRAWAL_MAX_AGE, plan,
+        HostFacts, HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxFailure, MxHostSeen, MxSeen, MxSource,
+        OrderFacts, OrderState, Plan, Purpose, RecordFacts, ReportFacts, Step, StepKind, VersionFacts,
+        WITHDRAWAL_MAX_AGE, plan,
     },
+    migration::{self, Migration, MigrationFacts},
     name::{HostName, MailDomain, NameRules},
     policy::Mode,
+    readiness::{MxDay, ReportSums},
+    rollout::{Action, Fallback, Rollout, RolloutFacts, RolloutPlan},
 };
 
+pub(crate) const OLD_MX: &str = "mail.customer.test";
+pub(crate) const NEW_MX: &str = "new.customer.test";
 const HOME: &str = "sts.test";
 const OTHER: &str = "sts2.test";
 
@@ -91,6 +97,26 @@ pub(crate) struct World {
     truly_needed_until: Option<Timestamp>,
     pub(crate) certificates: usize,
     pub(crate) orders_finalized: Vec<OrderId>,
+    /// Whether the MX host fails whoever looks at it now.
+    pub(crate) mx_fails: bool,
+    /// What verified reports of the last week say.
+    pub(crate) reports: ReportSums,
+    /// What a rollout plan is judged by, whether there is one or not.
+    history: Vec<MxDay>,
+    published_since: Option<Timestamp>,
+    /// When the promotion that is announced was told of.
+    told_at: Option<Timestamp>,
+    /// The patterns of new versions, and the hosts that DNS names.
+    pub(crate) patterns: Vec<MxPattern>,
+    pub(crate) mx_hosts: Vec<HostName>,
+    /// Until when senders may keep a version, as edges have told.
+    served: BTreeMap<PolicyVersionId, Timestamp>,
+    /// The same in truth.
+    truly_served: BTreeMap<PolicyVersionId, Timestamp>,
+    /// The versions in `enforce` of before the migration.
+    older: Vec<PolicyVersionId>,
+    /// What rollout plans have done, with the time.
+    pub(crate) rolled: Vec<(Timestamp, Action)>,
 }
 
 impl World {
@@ -119,6 +145,8 @@ impl World {
             mx: None,
             ledger: LedgerFacts::default(),
             reports: ReportFacts::default(),
+            rollout: None,
+            migration: None,
             attempts: Attempts::default(),
             conditions: vec![],
         };
@@ -145,6 +173,17 @@ impl World {
             truly_needed_until: None,
             certificates: 0,
             orders_finalized: vec![],
+            mx_fails: false,
+            reports: ReportSums::default(),
+            history: vec![],
+            published_since: None,
+            told_at: None,
+            patterns: vec![OLD_MX.parse().unwrap()],
+            mx_hosts: vec![HostName::parse(OLD_MX).unwrap()],
+            served: BTreeMap::new(),
+            truly_served: BTreeMap::new(),
+            older: vec![],
+            rolled: vec![],
         }
     }
 
@@ -162,6 +201,15 @@ impl World {
         self.facts.record.zones_stale =
             self.facts.record.written.is_some() && self.facts.zones.all().any(|zone| !written.contains(zone));
         self.facts.record.pending = !self.queued.is_empty();
+        if let Some(facts) = &mut self.facts.migration {
+            facts.needed_until = self.older.iter().filter_map(|version| self.served.get(version)).copied().max();
+            facts.complete_until = self.facts.ledger.complete_until;
+        }
+        if let Some(rollout) = &mut self.facts.rollout {
+            rollout.history.clone_from(&self.history);
+            rollout.published_since = self.published_since;
+            rollout.reports = self.reports;
+        }
         self.facts.failed_validations =
             self.failed_validations.iter().copied().filter(|at| *at + TimeDelta::hours(1) > now).collect();
         self.facts.clone()
@@ -200,7 +248,7 @@ impl World {
 
     fn add_version(&mut self, mode: Mode, max_age: u32) {
         let now = self.now();
-        let mx: Vec<MxPattern> = if mode == Mode::None { vec![] } else { vec!["mail.customer.test".parse().unwrap()] };
+        let mx: Vec<MxPattern> = if mode == Mode::None { vec![] } else { self.patterns.clone() };
         let version = VersionFacts {
             id: PolicyVersionId::draw(now, &self.entropy),
             policy_id: PolicyId::draw(now, &self.entropy),
@@ -219,6 +267,141 @@ impl World {
             self.put_host(HostOwner::Ours, Some(HostContentRef { version_id: version.id, ..content }));
         }
         self.facts.version = Some(version);
+        if mode == Mode::None {
+            self.published_since = None;
+        }
+    }
+
+    /// The tenant wants a plan.
+    pub(crate) fn roll_out(&mut self, fallback: Fallback) {
+        if self.facts.purpose == Purpose::Live && self.facts.mode() == Some(Mode::Testing) {
+            self.put_rollout(Rollout::new(RolloutPlan::usual(fallback)));
+        }
+    }
+
+    fn put_rollout(&mut self, rollout: Rollout) {
+        let revision = self.facts.rollout.as_ref().map_or(0, |before| before.revision) + 1;
+        let (history, reports) = (vec![], ReportSums::default());
+        self.facts.rollout = Some(RolloutFacts { rollout, revision, history, published_since: None, reports });
+    }
+
+    /// The tenant pauses the plan, or lets it go on.
+    pub(crate) fn steer(&mut self, change: fn(Rollout) -> Option<Rollout>) {
+        if let Some(changed) = self.facts.rollout.clone().and_then(|facts| change(facts.rollout)) {
+            self.told_at = None;
+            self.put_rollout(changed);
+        }
+    }
+
+    fn advance_rollout(&mut self) {
+        let now = self.now();
+        let action = self.facts.rollout_next(now).and_then(|next| next.action).expect("something follows");
+        let before = self.facts.rollout.clone().expect("a plan").rollout;
+        match &action {
+            Action::Announce { at, .. } => {
+                assert!(*at >= now + TimeDelta::hours(24), "the tenant has less than a day to pause it");
+                self.told_at = Some(now);
+            }
+            Action::Enter { step, policy } => {
+                if *step > 0 {
+                    self.check_proof(now);
+                    assert_eq!(*step, before.step + 1, "a step was left out");
+                }
+                assert!(policy.mode() == Mode::Testing || *step > 0);
+            }
+            Action::FallBack { .. } => assert!(self.reports.bad > 0, "fell back without a verified failure"),
+            _ => {}
+        }
+        if !matches!(action, Action::Announce { .. }) {
+            self.told_at = None;
+        }
+        if let Action::Enter { policy, .. } | Action::FallBack { policy, .. } = &action
+            && self.facts.version.as_ref().is_none_or(|version| version.policy != *policy)
+        {
+            self.add_version(policy.mode(), policy.max_age().seconds());
+        }
+        self.put_rollout(before.after(&action, now));
+        self.rolled.push((now, action));
+    }
+
+    /// The tenant begins to move to another MX host.
+    pub(crate) fn migrate(&mut self) {
+        let Some(mode) = self.facts.mode().filter(|mode| *mode != Mode::None) else { return };
+        if self.facts.purpose != Purpose::Live || self.facts.migration.is_some() {
+            return;
+        }
+        let max_age = self.facts.version.as_ref().expect("a version").policy.max_age().seconds();
+        self.older =
+            self.versions.iter().filter(|version| version.2 == Mode::Enforce).map(|version| version.0).collect();
+        let migration = Migration {
+            from: vec![OLD_MX.parse().unwrap()],
+            to: vec![NEW_MX.parse().unwrap()],
+            created_at: self.now(),
+            safe_to_point_mx_at: None,
+            absent_since: None,
+            confirmed_at: None,
+        };
+        self.patterns = vec![OLD_MX.parse().unwrap(), NEW_MX.parse().unwrap()];
+        self.add_version(mode, max_age);
+        self.facts.migration = Some(MigrationFacts {
+            migration,
+            revision: 1,
+            served_at: None,
+            published_at: None,
+            needed_until: None,
+            complete_until: None,
+        });
+    }
+
+    /// The tenant lets MX records name this host alone.
+    pub(crate) fn point_mx(&mut self, host: &str) {
+        self.mx_hosts = vec![HostName::parse(host).unwrap()];
+    }
+
+    /// Until when a sender that enforces knows the old host alone, in truth.
+    pub(crate) fn truly_narrow_until(&self) -> Option<Timestamp> {
+        self.older.iter().filter_map(|version| self.truly_served.get(version)).copied().max()
+    }
+
+    fn advance_migration(&mut self) {
+        let now = self.now();
+        let action = self.facts.migration_next(now).0.expect("something follows");
+        let facts = self.facts.migration.as_mut().expect("a migration");
+        match action {
+            migration::Action::Schedule { safe_to_point_mx_at } => {
+                facts.migration.safe_to_point_mx_at = Some(safe_to_point_mx_at);
+                let needed = self.truly_narrow_until();
+                assert!(needed.is_none_or(|until| until <= safe_to_point_mx_at), "a sender knows the old host alone");
+            }
+            migration::Action::Narrow { policy } => {
+                assert!(self.truly_narrow_until().is_none_or(|until| until <= now), "narrowed too early");
+                let seen = self.facts.mx.as_ref().expect("a look");
+                assert!(seen.hosts.iter().all(|mx| policy.covers(&mx.host)), "an MX host left the policy");
+                self.patterns = policy.mx().to_vec();
+                self.facts.migration = None;
+                self.add_version(policy.mode(), policy.max_age().seconds());
+            }
+            migration::Action::Overrule => self.facts.migration = None,
+        }
+    }
+
+    /// Invariant 6, by what is true and not by what the plan says.
+    fn check_proof(&self, now: Timestamp) {
+        let seen = self.facts.mx.as_ref().expect("invariant 6: enforce without a look");
+        assert!(now - seen.at <= TimeDelta::hours(24), "invariant 6: the look is old");
+        assert!(seen.hosts.iter().all(|mx| mx.failure.is_none()), "invariant 6: an MX host fails");
+        let version = self.facts.version.as_ref().expect("a version");
+        assert!(seen.hosts.iter().all(|mx| version.policy.covers(&mx.host)), "invariant 6: an MX host is not covered");
+        assert!(version.published_at.is_some(), "the step before was never published");
+        let week = self.history.iter().filter(|day| now - day.last_seen_at < TimeDelta::days(7));
+        assert!(week.clone().all(|day| day.last_failed_at.is_none()), "a host failed within the week");
+        assert!(week.count() > 0);
+        let since = self.published_since.expect("never published");
+        assert!(now - since >= TimeDelta::days(14), "enforce after {} of testing", now - since);
+        assert!(self.reports.sessions() >= 100 && self.reports.reporters >= 2, "too few reports");
+        assert!(self.reports.bad * 1_000 <= self.reports.sessions() * 5, "verified failures");
+        let told_at = self.told_at.expect("the tenant was not told");
+        assert!(now - told_at >= TimeDelta::hours(24), "the tenant was told too late");
     }
 
     pub(crate) fn set_mode(&mut self, mode: Mode, max_age: u32) {
@@ -298,8 +481,9 @@ impl World {
 
     fn flush(&mut self, index: usize, now: Timestamp) {
         let Some(edge) = self.edges.get_mut(index) else { return };
-        for (_, max_age, needs, at) in edge.unflushed.drain(..) {
+        for (version, max_age, needs, at) in edge.unflushed.drain(..) {
             let until = at + TimeDelta::seconds(i64::from(max_age));
+            self.served.entry(version).and_modify(|old| *old = until.max(*old)).or_insert(until);
             if needs {
                 let old = self.facts.ledger.needed_until;
                 self.facts.ledger.needed_until = Some(old.map_or(until, |old| old.max(until)));
@@ -326,6 +510,8 @@ impl World {
         let Some(content) = self.content_at(edge.position) else { return };
         let (_, _, mode, max_age) =
             self.versions.iter().find(|(id, ..)| *id == content.version_id).cloned().expect("a known version");
+        let until = now + TimeDelta::seconds(i64::from(max_age));
+        self.truly_served.entry(content.version_id).and_modify(|old| *old = until.max(*old)).or_insert(until);
         let needs = mode != Mode::None;
         if needs {
             let until = now + TimeDelta::seconds(i64::from(max_age));
@@ -453,10 +639,29 @@ impl World {
             Step::ObserveDelegation => self.observe(),
             Step::DiscoverMx => self.add_version(Mode::Testing, 604_800),
             Step::ProbeMx => {
-                let host =
-                    MxHostSeen { host: HostName::parse("mail.customer.test").unwrap(), preference: 10, failure: None };
-                self.facts.mx = Some(MxSeen { hosts: vec![host], at: now });
+                let host = self.mx_hosts[0].clone();
+                let failure = MxFailure { code: "certificate-expired".to_owned(), message: "expired".to_owned() };
+                let failure = self.mx_fails.then_some(failure);
+                self.history.retain(|day| now - day.last_seen_at < TimeDelta::days(30));
+                self.history.push(MxDay {
+                    host: host.clone(),
+                    first_seen_at: now,
+                    last_seen_at: now,
+                    last_failed_at: failure.is_some().then_some(now),
+                });
+                let others = self.mx_hosts.iter().skip(1).cloned();
+                let others = others.map(|host| MxHostSeen { host, preference: 20, failure: None });
+                let hosts = std::iter::once(MxHostSeen { host, preference: 10, failure }).chain(others).collect();
+                let seen = MxSeen { hosts, at: now };
+                if let Some(facts) = &mut self.facts.migration {
+                    let absent = !facts.migration.is_pointed_at(&seen);
+                    facts.migration.absent_since =
+                        if absent { facts.migration.absent_since.or(Some(now)) } else { None };
+                }
+                self.facts.mx = Some(seen);
             }
+            Step::AdvanceRollout => self.advance_rollout(),
+            Step::AdvanceMigration => self.advance_migration(),
             Step::TakeHost => {
                 assert_eq!(self.customer_label(), HostOwner::Ours, "took a host on a stale look");
                 self.put_host(HostOwner::Ours, None);
@@ -497,6 +702,9 @@ impl World {
                 let lagging = self.edges.iter().any(|edge| edge.in_service && edge.position < revision);
                 assert!(!lagging, "marked as served while an edge lacks it");
                 self.version().served_at = Some(now);
+                if let Some(facts) = &mut self.facts.migration {
+                    facts.served_at.get_or_insert(now);
+                }
             }
             Step::VerifyServed { .. } => self.version().verified_at = Some(now),
             Step::ConfirmRecords { version } => {
@@ -504,6 +712,11 @@ impl World {
                     self.facts.record.confirmed = Some(version);
                     self.facts.record.confirmed_at = Some(now);
                     self.version().published_at.get_or_insert(now);
+                    if let Some(facts) = &mut self.facts.migration {
+                        facts.published_at.get_or_insert(now);
+                    }
+                    let none = self.facts.mode() == Some(Mode::None);
+                    self.published_since = if none { None } else { self.published_since.or(Some(now)) };
                 } else {
                     self.facts.attempts.failed(kind, "NotShown", "the zone answers otherwise", None, now);
                     return;

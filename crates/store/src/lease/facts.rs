@@ -7,13 +7,17 @@ use mtasts_model::{
         Attempts, CertificateFacts, DomainFacts, EdgeFacts, HostContentRef, HostFacts, HostOwner, LedgerFacts,
         OrderFacts, Purpose, RecordFacts, RecordProblem, ReportFacts, VersionFacts,
     },
+    rollout::RolloutFacts,
 };
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::Lease;
-use crate::{DomainState, PolicyVersion, StoreError, domain_rows, entity::policy_version, sql, stored::At};
+use crate::{
+    DomainState, PolicyVersion, StoreError, domain_rows, entity::policy_version, migration, proof, rollout, sql,
+    stored::At,
+};
 
 /// `$1` domain, `$2` token, `$3` now, `$4` the edges' grace in seconds, `$5` the hostings that must have the records.
 ///
@@ -65,7 +69,9 @@ const COLUMNS: &str = "
                 AND (w.unfed_at IS NULL OR w.unfed_at + $4 * interval '1 second' > g.from_at))) AS lapsed_until,
         (SELECT max(p.last_day) FROM reporters p WHERE p.domain_id = d.id AND p.kind = 'tls-rpt') AS reported_on,
         (SELECT max(p.last_day) FROM reporters p
-            WHERE p.domain_id = d.id AND p.kind = 'tls-rpt' AND p.verified) AS verified_report_on";
+            WHERE p.domain_id = d.id AND p.kind = 'tls-rpt' AND p.verified) AS verified_report_on,
+        EXISTS (SELECT FROM rollouts l WHERE l.domain_id = d.id) AS has_rollout,
+        EXISTS (SELECT FROM mx_migrations g WHERE g.domain_id = d.id AND g.state = 'under-way') AS has_migration";
 
 const SOURCE: &str = "
     FROM domain_schedule s
@@ -124,6 +130,8 @@ struct Row {
     lapsed_until: Option<Timestamp>,
     reported_on: Option<chrono::NaiveDate>,
     verified_report_on: Option<chrono::NaiveDate>,
+    has_rollout: bool,
+    has_migration: bool,
 }
 
 pub(super) async fn read(
@@ -140,7 +148,26 @@ pub(super) async fn read(
     let row = sql::row(db, &sql, values).await?.ok_or(StoreError::Fenced)?;
     let version = policy_version::Model::from_query_result_optional(&row, "v_")?;
     let row = Row::from_query_result(&row, "")?;
-    facts(lease.domain_id, row, version.map(PolicyVersion::try_from).transpose()?)
+    let (has_rollout, has_migration) = (row.has_rollout, row.has_migration);
+    let mut facts = facts(lease.domain_id, row, version.map(PolicyVersion::try_from).transpose()?)?;
+    if has_rollout {
+        facts.rollout = rollout_facts(db, &facts, now).await?;
+    }
+    if has_migration {
+        facts.migration = migration::facts(db, facts.domain_id.as_uuid(), (now, edge_grace)).await?;
+    }
+    Ok(facts)
+}
+
+/// Read for those few that have a plan, after the rest: what is decided on it is fenced by its revision.
+async fn rollout_facts(
+    db: &impl ConnectionTrait,
+    facts: &DomainFacts,
+    now: Timestamp,
+) -> Result<Option<RolloutFacts>, StoreError> {
+    let Some(view) = rollout::read(db, facts.domain_id.as_uuid()).await? else { return Ok(None) };
+    let proof = proof::of(db, (facts.tenant_id, facts.domain_id), facts.mx.as_ref(), now).await?;
+    Ok(Some(view.facts(proof)))
 }
 
 fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Result<DomainFacts, StoreError> {
@@ -181,6 +208,8 @@ fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Resul
             complete_until: row.complete_until,
         },
         reports: ReportFacts { last_day: row.reported_on, last_verified_day: row.verified_report_on },
+        rollout: None,
+        migration: None,
         attempts: at.json_or_none::<Attempts>("attempts", row.attempts)?.unwrap_or_default(),
         conditions: domain_rows::conditions(at, row.conditions)?,
     })

@@ -17,6 +17,7 @@ impl LeaseTx {
         self.tell_of_drift(seen).await?;
         proof::note_look(&self.tx, (self.lease.tenant_id, self.lease.domain_id), seen).await?;
         self.propose(seen).await?;
+        self.note_absence(seen).await?;
         let sql = "UPDATE domains SET mx = $1 WHERE id = $2";
         self.must_touch(sql, vec![to_json(seen)?.into(), self.id().into()]).await
     }

@@ -16,7 +16,7 @@ impl TenantTx {
         event::list(&self.tx, self.tenant, filter, before, limit).await
     }
 
-    pub(super) async fn emit(&mut self, data: impl Into<EventData>, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn emit(&mut self, data: impl Into<EventData>, now: Timestamp) -> Result<(), StoreError> {
         if event::emit(&self.tx, self.tenant, data, now).await? {
             self.nudges.insert(Channel::Webhooks);
         }

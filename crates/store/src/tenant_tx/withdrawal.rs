@@ -36,6 +36,11 @@ impl TenantTx {
         };
         let set = "UPDATE domains SET state = $1, withdraw_requested_at = $2 WHERE id = $3";
         sql::execute(&self.tx, set, vec![state.as_str().into(), now.into(), id.as_uuid().into()]).await?;
+        // A plan has nothing left to lead to.
+        let end = "DELETE FROM rollouts WHERE domain_id = $1";
+        sql::execute(&self.tx, end, vec![id.as_uuid().into()]).await?;
+        self.cancel_migrations(id, now).await?;
+        self.forget_proposal(id).await?;
         let event_domain = event::domain(id, &domain.name)?;
         if state == DomainState::Gone {
             self.emit(DomainRemoved { domain: event_domain }, now).await?;

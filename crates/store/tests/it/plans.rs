@@ -114,6 +114,12 @@ const LOAD: &str = r#"
         FROM n, generate_series(0, 1) d;
     INSERT INTO mx_proposals SELECT uid('dom', i), ten(i), uid('prp', i),
         E'version: STSv1\r\nmode: testing\r\nmx: mx2.example.net\r\nmax_age: 60\r\n', now(), now() FROM n;
+    INSERT INTO rollouts SELECT uid('dom', i), ten(i), '{"steps": [
+            {"mode": "testing", "max_age": 60, "days": 14, "sessions": 1, "reporters": 1, "failures_per_thousand": 5, "clean_days": 1},
+            {"mode": "enforce", "max_age": 60, "days": 1, "sessions": 1, "reporters": 1, "failures_per_thousand": 5, "clean_days": 1}],
+            "fallback": "pause"}', 0, NULL, NULL, 'running', NULL, NULL, nextval('rollout_revisions'), now(), now() FROM n;
+    INSERT INTO mx_migrations SELECT uid('dom', i), ten(i), uid('mig', i), '["mx.example.net"]', '["mx2.example.net"]',
+        'under-way', uid('pol', i), now(), NULL, NULL, NULL, NULL, nextval('mx_migration_revisions') FROM n;
     INSERT INTO report_days SELECT ten(i), uid('dom', i), 'tls-rpt', dimension, date '2025-12-31', dimension, 'verified', 1,
         1, 1 FROM n, unnest(ARRAY['total', 'organization']) dimension;
     SELECT make_report_partitions('2026-01-01', '2026-02-01');
@@ -300,6 +306,8 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
     let seen = mx_seen(sample.now);
     tx.proof(sample.domain, Some(&seen), sample.now).await.unwrap();
     tx.proposal(sample.domain).await.unwrap();
+    tx.rollout(sample.domain).await.unwrap().unwrap();
+    tx.migration(sample.domain).await.unwrap().unwrap();
     tx.mx_history(sample.domain, sample.now).await.unwrap();
     tx.list_api_keys(None, 50).await.unwrap();
     tx.audit_events(None, 50).await.unwrap();

@@ -243,6 +243,8 @@ mod tests {
             record: mtasts_model::lifecycle::RecordFacts::default(),
             edges: EdgeFacts { acknowledged: acknowledged.map(Revision::new) },
             mx: None,
+            rollout: None,
+            migration: None,
             ledger: LedgerFacts::default(),
             reports: mtasts_model::lifecycle::ReportFacts::default(),
             attempts: Attempts::default(),

@@ -14,6 +14,7 @@ mod isolation;
 mod lifecycle;
 mod ownership;
 mod reports;
+mod rollout;
 mod validation;
 mod webhooks;
 mod world;

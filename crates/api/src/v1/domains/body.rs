@@ -94,7 +94,8 @@ pub(crate) struct ReportAddressesBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Condition)]
 pub(crate) struct ConditionBody {
-    /// `Delegated`, `CertificateReady`, `PolicyLive`, `RecordPublished`, `MxReady` or `ReportsArriving`.
+    /// `Delegated`, `CertificateReady`, `PolicyLive`, `RecordPublished`, `MxReady`, `ReportsArriving` or, where
+    /// there is a rollout plan, `RolloutOnTrack`.
     #[schema(example = "Delegated")]
     kind: &'static str,
     /// `True`, `False` or `Unknown`.

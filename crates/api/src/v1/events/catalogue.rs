@@ -157,6 +157,45 @@ fn entry(event_type: EventType) -> Entry {
                 "mode": "enforce",
             }),
         ),
+        EventType::RolloutPromoting => Entry::new::<payload::RolloutPromoting>(
+            "A rollout plan is about to take its next step",
+            "Told 24 hours ahead at least: `POST /v1/domains/{domain_id}/rollout:pause` prevents it.",
+            json!({"step": 2, "mode": "enforce", "max_age": 86_400, "at": "2026-01-02T00:00:00Z"}),
+        ),
+        EventType::RolloutPromoted => Entry::new::<payload::RolloutPromoted>(
+            "A rollout plan has taken a step",
+            "There is a policy version with the step's mode and `max_age`.",
+            json!({
+                "step": 2,
+                "mode": "enforce",
+                "max_age": 86_400,
+                "version_id": "pol_0190c3a0b1c27d3e8f4051627384950a",
+            }),
+        ),
+        EventType::RolloutPaused => Entry::new::<payload::RolloutPaused>(
+            "A rollout plan stands still",
+            "For what was found, by a request (`held`), or because the policy was changed by hand (`policy-changed`).",
+            json!({
+                "step": 2,
+                "reason": "mx-not-covered",
+                "message": "no `mx` pattern of the policy covers mx3.example.com: add it, or remove the MX record",
+            }),
+        ),
+        EventType::RolloutFellBack => Entry::new::<payload::RolloutFellBack>(
+            "A rollout plan has gone back to testing",
+            "Verified reports told of too many failures, and the plan's `fallback` is `testing`. It waits for you.",
+            json!({
+                "step": 2,
+                "reason": "verified-failures",
+                "message": "verified reports of the last 7 days tell of 40 failed sessions among 1000",
+                "version_id": "pol_0190c3a0b1c27d3e8f4051627384950a",
+            }),
+        ),
+        EventType::RolloutCompleted => Entry::new::<payload::RolloutCompleted>(
+            "A rollout plan is completed",
+            "The policy stays as the last step has made it.",
+            json!({}),
+        ),
         EventType::WebhookTest => Entry::new::<payload::WebhookTest>(
             "A test",
             "Made by `POST /v1/webhooks/{webhook_id}/test`.",

@@ -210,6 +210,67 @@ payloads! {
         #[schema(value_type = ModeSchema)]
         mode: String,
     }
+
+    /// The step that follows.
+    struct RolloutPromoting as RolloutPromotingEvent {
+        /// Which step, from 1.
+        #[schema(example = 2)]
+        step: u32,
+        /// The mode of the policy.
+        #[schema(value_type = ModeSchema)]
+        mode: String,
+        /// Its `max_age`, in seconds.
+        #[schema(example = 86_400)]
+        max_age: u32,
+        /// When it follows: pause the plan until then to prevent it.
+        at: DateTime<Utc>,
+    }
+
+    /// The step that was taken.
+    struct RolloutPromoted as RolloutPromotedEvent {
+        /// Which step, from 1.
+        #[schema(example = 2)]
+        step: u32,
+        /// The mode of the policy.
+        #[schema(value_type = ModeSchema)]
+        mode: String,
+        /// Its `max_age`, in seconds.
+        #[schema(example = 86_400)]
+        max_age: u32,
+        /// The version's id.
+        #[schema(example = "pol_0190c3a0b1c27d3e8f4051627384950a")]
+        version_id: String,
+    }
+
+    /// The plan that stands still.
+    struct RolloutPaused as RolloutPausedEvent {
+        /// At which step, from 1.
+        #[schema(example = 2)]
+        step: u32,
+        /// A stable word for programs.
+        #[schema(example = "mx-not-covered")]
+        reason: String,
+        /// A sentence for people.
+        message: String,
+    }
+
+    /// The plan that has gone back to `testing`.
+    struct RolloutFellBack as RolloutFellBackEvent {
+        /// From which step, from 1.
+        #[schema(example = 2)]
+        step: u32,
+        /// A stable word for programs.
+        #[schema(example = "mx-not-covered")]
+        reason: String,
+        /// A sentence for people.
+        message: String,
+        /// The version's id.
+        #[schema(example = "pol_0190c3a0b1c27d3e8f4051627384950a")]
+        version_id: String,
+    }
+
+    /// The plan that is at its end.
+    struct RolloutCompleted as RolloutCompletedEvent {}
 }
 
 /// Whether something that is watched is too high, or no longer.
@@ -253,6 +314,8 @@ pub(super) enum ConditionSchema {
     RecordPublished,
     MxReady,
     ReportsArriving,
+    /// The rollout plan goes on, or is completed.
+    RolloutOnTrack,
 }
 
 /// Whether a condition holds.

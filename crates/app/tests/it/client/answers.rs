@@ -73,6 +73,46 @@ fn problem(status: &str, code: &str, retry_after: &str) -> String {
     )
 }
 
+fn ok(body: &str) -> String {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[test]
+fn readiness_tells_every_reason_with_what_to_do_and_its_exit_code_the_verdict() {
+    let body = |ready: bool| {
+        format!(
+            r#"{{"ready": {ready}, "proven": false, "reasons": [{{"host": "mx.test", "code": "mx-not-covered",
+                "weight": "blocking", "message": "not covered", "what_to_do": "add it"}}]}}"#
+        )
+    };
+    let arguments = ["domains", "readiness", "dom_1"];
+    let requests = scripted(vec![ok(&body(false)), ok(&body(true))], |desk| {
+        let unsafe_ = run(desk, &arguments);
+        assert_eq!(unsafe_.code, 1, "{}", unsafe_.err);
+        assert!(unsafe_.out.contains("mx.test: not covered (mx-not-covered)") && unsafe_.out.contains("add it"));
+        assert_eq!(run(desk, &arguments).code, 0);
+    });
+    assert!(requests[0].starts_with("GET /base/v1/domains/dom_1/readiness "), "{}", requests[0]);
+}
+
+#[test]
+fn a_plan_is_started_shown_and_paused() {
+    let body = r#"{"state": "running", "step": 1, "next_step_at": null, "finding": null, "waits_for": "12 of 100",
+        "steps": [{"mode": "testing", "max_age": 86400, "days": 14}, {"mode": "enforce", "max_age": 86400, "days": 7}]}"#;
+    let requests = scripted(vec![ok(body), ok(body), ok(body)], |desk| {
+        let started = run(desk, &["rollout", "start", "dom_1", "--fall-back"]);
+        assert_eq!(started.code, 0, "{}", started.err);
+        assert!(started.out.contains("Step 1 of 2: running") && started.out.contains("12 of 100"), "{}", started.out);
+        assert_eq!(run(desk, &["rollout", "pause", "dom_1"]).code, 0);
+        assert_eq!(run(desk, &["rollout", "end", "dom_1"]).code, 0);
+    });
+    assert!(requests[0].starts_with("PUT /base/v1/domains/dom_1/rollout ") && requests[0].contains("\"testing\""));
+    assert!(requests[1].starts_with("POST /base/v1/domains/dom_1/rollout:pause "), "{}", requests[1]);
+    assert!(header(&requests[1], "idempotency-key").is_some());
+    assert!(requests[2].starts_with("DELETE /base/v1/domains/dom_1/rollout "), "{}", requests[2]);
+}
+
 #[test]
 fn a_post_that_is_limited_is_repeated_with_the_same_key_when_the_service_says() {
     let body = r#"{"id": "dns_1", "name": "ours", "zone": null, "provider": {"type": "cloudflare"}}"#;
