@@ -34,9 +34,6 @@ impl MaxAge {
     /// 28 days.
     pub const FOUR_WEEKS: Self = Self(28 * 86_400);
 
-    /// Weeks are usual for `enforce` (RFC 8461 §3.2).
-    pub const WEEK: Self = Self(604_800);
-
     /// This many seconds.
     pub fn new(seconds: u32) -> Result<Self, MaxAgeError> {
         if seconds > Self::MAX.0 { Err(MaxAgeError { seconds: seconds.into() }) } else { Ok(Self(seconds)) }
