@@ -73,6 +73,7 @@ async fn a_label_leads_to_its_domain_until_that_is_gone() {
 
 #[tokio::test]
 async fn what_comes_twice_is_stored_once_for_each_domain() {
+    use Acceptance::{Accepted, Duplicate};
     let world = World::new().await;
     let batch = [
         world.arrival(&world.domain, "a"),
@@ -80,7 +81,6 @@ async fn what_comes_twice_is_stored_once_for_each_domain() {
         world.arrival(&world.other, "a"),
         world.arrival(&world.domain, "b"),
     ];
-    use Acceptance::{Accepted, Duplicate};
     assert_eq!(world.accept(&batch).await, [Accepted, Duplicate, Accepted, Accepted]);
     assert_eq!(world.accept(&batch).await, [Duplicate; 4]);
     assert_eq!(world.sql("SELECT count(*), sum(octets) FROM report_arrivals").await, "3|3");

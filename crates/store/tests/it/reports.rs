@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{NaiveDate, TimeDelta};
 use mtasts_model::{ArrivalId, DomainId, ReportGrade, ReportId, ReportKind, SystemEntropy, TenantId, Timestamp};
 use mtasts_store::{
-    Actor, DueArrival, NewReport, ReadArrival, ReplayFilter, ReportRetention, Role, Store, StoreError, Sum, TlsResult,
+    Actor, DueArrival, NewReport, NewTlsResult, ReadArrival, ReplayFilter, ReportRetention, Role, Store, StoreError,
+    Sum,
 };
 use proptest::prelude::*;
 
@@ -68,7 +69,7 @@ fn report(fixture: &Fixture, tenant: TenantId, domain: DomainId, id: u8) -> NewR
         body: serde_json::json!({}),
         key: [id; 32],
         signed_key: None,
-        tls: vec![TlsResult {
+        tls: vec![NewTlsResult {
             result: "validation-failure".to_owned(),
             sessions: 1,
             counts: true,
