@@ -111,7 +111,7 @@ impl House {
 
     /// What is stored, as text.
     pub(crate) async fn stored(&self) -> String {
-        self.sql("SELECT convert_from(raw, 'UTF8') FROM report_arrivals ORDER BY id").await
+        self.sql("SELECT convert_from(raw, 'UTF8') FROM report_arrivals ORDER BY raw").await
     }
 
     pub(crate) async fn quota(&self, reports_a_day: u64) {

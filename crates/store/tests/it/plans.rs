@@ -122,7 +122,7 @@ const LOAD: &str = r#"
         'under-way', uid('pol', i), now(), NULL, NULL, NULL, NULL, nextval('mx_migration_revisions') FROM n;
     INSERT INTO report_days SELECT ten(i), uid('dom', i), 'tls-rpt', dimension, date '2025-12-31', dimension, 'verified', 1,
         1, 1 FROM n, unnest(ARRAY['total', 'organization']) dimension;
-    SELECT make_report_partitions('2026-01-01', '2026-02-01');
+    SELECT make_report_partitions('2026-01-01', '2026-03-01');
     INSERT INTO report_digests SELECT uid('dom', i), sha256(i::text::bytea), uid('arr', i), now() FROM n;
     INSERT INTO failed_validations SELECT 'd' || i || '.example', now() FROM n;
     ANALYZE"#;
