@@ -33,6 +33,11 @@ timeout_milliseconds = 200
 attempts = 1
 [limits]
 enabled = false
+[mail]
+relay = "127.0.0.1"
+port = $nobody
+tls = "none"
+from = "digests@sts.test"
 [customer_dns]
 cloudflare_api_url = "http://127.0.0.1:$nobody/"
 ${3:-}
