@@ -182,6 +182,7 @@ impl Setup {
             resolver: resolver.unwrap(),
             clock: Arc::new(self.clock.clone()),
             entropy: Arc::new(SystemEntropy),
+            origins: mtasts_worker::Origins::default(),
         };
         let (worker, stop) = (ReportWorker::new(config, deps), CancellationToken::new());
         let token = stop.clone();
