@@ -231,6 +231,7 @@ impl Config {
         self.webhooks.config()?;
         self.intake.config(self)?;
         self.reports.retention()?;
+        self.reports.origins()?;
         self.mail_relay()?.map(mtasts_worker::Relay::new).transpose()?;
         self.issuer.check()?;
         self.api.public_url()?;

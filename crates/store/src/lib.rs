@@ -91,8 +91,8 @@ pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};
 pub use proposal::{Proposal, SpareIds};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
 pub use report::{
-    AnyArrival, Applied, DomainHistory, DueArrival, HeldDomain, NewDmarcResult, NewReport, NewTlsResult, RawArrival,
-    ReadArrival, ReplayFilter, Replayed, ReportRetention, ReportsForgotten, Sum, VersionThen,
+    AddressOrigin, AnyArrival, Applied, DomainHistory, DueArrival, HeldDomain, NewDmarcResult, NewReport, NewTlsResult,
+    RawArrival, ReadArrival, ReplayFilter, Replayed, ReportRetention, ReportsForgotten, Sum, VersionThen,
 };
 pub use report_alert::DueAlerts;
 pub use report_alert_tx::{
@@ -103,10 +103,9 @@ pub use rollout::RolloutView;
 pub use store::Store;
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{
-    AddressPlace, ArrivalState, ArrivalView, Breakdown, CachedVersion, DaySum, DmarcResult, DmarcResultFilter,
-    FailureSums, GradeSum, RawAccess, ReportDimension, ReportFilter, ReportOrder, ReportPage, ReportPageQuery,
-    ReportPosition, ReportRange, ReportView, SumRow, TenantTx, TlsResult, TlsResultFilter, ValueSums, VerdictSums,
-    VersionSeen,
+    ArrivalState, ArrivalView, Breakdown, CachedVersion, DaySum, DmarcResult, DmarcResultFilter, FailureSums, GradeSum,
+    RawAccess, ReportDimension, ReportFilter, ReportOrder, ReportPage, ReportPageQuery, ReportPosition, ReportRange,
+    ReportView, SumRow, TenantTx, TlsResult, TlsResultFilter, ValueSums, VerdictSums, VersionSeen,
 };
 pub use usage::{DomainCounts, UsageDay};
 pub use version::{NewVersion, PolicyVersion, SetPolicy, VersionReason};

@@ -154,6 +154,17 @@ pub struct Sum {
     pub bad: u64,
 }
 
+/// Where an address is, and whose.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AddressOrigin {
+    /// ISO 3166-1 alpha-2.
+    pub country: Option<String>,
+    /// The number of the autonomous system that announces it.
+    pub asn: Option<u32>,
+    /// Its name.
+    pub as_name: Option<String>,
+}
+
 /// One failure detail of a TLS report (RFC 8460 §4.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTlsResult {
@@ -169,6 +180,8 @@ pub struct NewTlsResult {
     pub receiving_ip: Option<IpAddr>,
     /// `sending-mta-ip`.
     pub sending_ip: Option<IpAddr>,
+    /// What is known of it.
+    pub origin: AddressOrigin,
     /// `failure-reason-code`.
     pub reason: Option<String>,
     /// `additional-information`.
@@ -186,6 +199,8 @@ pub struct NewTlsResult {
 pub struct NewDmarcResult {
     /// `source_ip`.
     pub source_ip: Option<IpAddr>,
+    /// What is known of it.
+    pub origin: AddressOrigin,
     /// `count`.
     pub messages: u64,
     /// `disposition`; empty if there is none.

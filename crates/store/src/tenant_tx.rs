@@ -30,7 +30,7 @@ use mtasts_model::{AuditEventId, DomainId, TenantId, Timestamp};
 pub use operation_chunks::OperationChunk;
 pub use rehearsal::CachedVersion;
 pub use report_arrivals::{ArrivalState, ArrivalView, RawAccess};
-pub use report_results::{AddressPlace, DmarcResult, DmarcResultFilter, TlsResult, TlsResultFilter};
+pub use report_results::{DmarcResult, DmarcResultFilter, TlsResult, TlsResultFilter};
 pub use report_rows::{ReportPage, ReportPageQuery, ReportPosition};
 pub use report_sums::{
     Breakdown, DaySum, FailureSums, GradeSum, ReportDimension, ReportOrder, ReportRange, SumRow, ValueSums,

@@ -10,6 +10,7 @@ mod cloudflare;
 mod database;
 mod issuer;
 mod knot;
+mod mmdb;
 mod pebble;
 mod ports;
 mod powerdns;
@@ -23,6 +24,7 @@ pub use cloudflare::{Calls, CloudflareRecord, FakeCloudflare, Fault, SeenRequest
 pub use database::TestDatabase;
 pub use issuer::{IssuerMood, SigningKey, TestIssuer};
 pub use knot::Knot;
+pub use mmdb::{country_database, network_database};
 pub use pebble::{Pebble, PebbleOptions};
 pub use ports::free_port;
 pub use powerdns::PowerDns;

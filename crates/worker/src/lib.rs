@@ -24,7 +24,7 @@ mod zones;
 pub use alerts::{AlertDeps, AlertWorker};
 pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerConfig};
 pub use digests::{DigestDeps, DigestWorker, Relay, RelayConfig, RelayError, RelayTls};
-pub use reports::{ReportConfig, ReportDeps, ReportWorker};
+pub use reports::{OriginFiles, Origins, ReportConfig, ReportDeps, ReportWorker};
 pub use webhooks::{WebhookConfig, WebhookDeps, WebhookWorker, seal_webhook_secret};
 pub use worker::{Worker, WorkerDeps};
 pub use zones::{CaaPolicy, Hosting, Infrastructure, ReportHost, Zones};

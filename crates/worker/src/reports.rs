@@ -6,6 +6,7 @@
 mod attribution;
 mod grade;
 mod group;
+mod origins;
 mod part;
 mod reading;
 mod signatures;
@@ -28,6 +29,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::group::Group;
+pub use self::origins::{OriginFiles, Origins};
 use crate::{deadline::answered, record::seconds};
 
 /// Tenants that one claim looks at.
@@ -88,6 +90,8 @@ pub struct ReportDeps {
     pub clock: Arc<dyn Clock>,
     /// For ids.
     pub entropy: Arc<dyn Entropy>,
+    /// For countries and networks of addresses.
+    pub origins: Origins,
 }
 
 /// Reads reports. Any number of them share the arrivals of one database.

@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use mtasts_dns::ResolverConfig;
 use mtasts_model::{HostName, NameRules, ZoneName};
 use mtasts_store::{ReportRetention, Role, StoreConfig};
-use mtasts_worker::{ReportHost, ReportTemplate};
+use mtasts_worker::{OriginFiles, ReportHost, ReportTemplate};
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -226,6 +226,10 @@ pub(crate) struct ReportsConfig {
     pub(crate) addresses: Vec<IpAddr>,
     /// Where every domain's TLS reports go besides the tenant's own addresses, with `{label}`; empty: to the host by mail.
     pub(crate) rua: Vec<String>,
+    /// A database of networks by address (MaxMind DB).
+    pub(crate) asn_database: Option<PathBuf>,
+    /// A database of countries by address (MaxMind DB).
+    pub(crate) country_database: Option<PathBuf>,
     /// How long what arrived is kept as it came. It goes by the month.
     pub(crate) keep_raw_days: u32,
     /// How long reports and their results are kept. They go by the month.
@@ -240,6 +244,8 @@ impl Default for ReportsConfig {
             host: None,
             addresses: Vec::new(),
             rua: Vec::new(),
+            asn_database: None,
+            country_database: None,
             keep_raw_days: 30,
             keep_results_days: 90,
             keep_days: 400,
@@ -273,6 +279,21 @@ impl ReportsConfig {
             // By mail alone: who sent it can be verified, and a sender that honours every address would send all twice.
             Some(host) if self.rua.is_empty() => vec![format!("mailto:tlsrpt-{{label}}@{host}")],
             _ => self.rua.clone(),
+        })
+    }
+
+    /// The databases of addresses, which must be there: a wrong path would show as nothing at all.
+    pub(crate) fn origins(&self) -> Result<OriginFiles, ConfigError> {
+        let there = |key, file: &Option<PathBuf>| match file {
+            Some(path) => match std::fs::metadata(path) {
+                Ok(_) => Ok(Some(path.clone())),
+                Err(source) => Err(ConfigError::File { key, path: path.clone(), source }),
+            },
+            None => Ok(None),
+        };
+        Ok(OriginFiles {
+            asn: there("reports.asn_database", &self.asn_database)?,
+            country: there("reports.country_database", &self.country_database)?,
         })
     }
 

@@ -8,8 +8,8 @@ use mtasts_model::{Clock, NodeId};
 use mtasts_probe::{MxProber, PolicyFetcher, Poster};
 use mtasts_store::{ReportRetention, Role, Store};
 use mtasts_worker::{
-    AlertDeps, AlertWorker, DigestDeps, DigestWorker, Relay, ReportConfig, ReportDeps, ReportWorker, WebhookDeps,
-    WebhookWorker, Worker, WorkerDeps,
+    AlertDeps, AlertWorker, DigestDeps, DigestWorker, Origins, Relay, ReportConfig, ReportDeps, ReportWorker,
+    WebhookDeps, WebhookWorker, Worker, WorkerDeps,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
         resolver: resolver.clone(),
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
+        origins: Origins::new(config.reports.origins()?),
     };
     let report_config = ReportConfig { report_hosts: worker_config.report_hosts.clone(), ..ReportConfig::default() };
     let reports = ReportWorker::new(report_config, reports);

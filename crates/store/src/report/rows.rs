@@ -133,6 +133,9 @@ pub(super) struct TlsRow {
     receiving_mx: Option<String>,
     receiving_ip: Option<std::net::IpAddr>,
     sending_ip: Option<std::net::IpAddr>,
+    country: Option<String>,
+    asn: Option<u32>,
+    as_name: Option<String>,
     reason: Option<String>,
     additional: Option<String>,
     policy_type: String,
@@ -143,11 +146,11 @@ pub(super) struct TlsRow {
 
 pub(super) const INSERT_TLS: &str = "
     INSERT INTO tls_results (report_id, seq, tenant_id, domain_id, day, organization, grade, counts, result, sessions,
-        receiving_mx, receiving_ip, sending_ip, reason, additional, policy_type, policy_version_id, edge_verdict,
-        edge_reason)
+        receiving_mx, receiving_ip, sending_ip, country, asn, as_name, reason, additional, policy_type,
+        policy_version_id, edge_verdict, edge_reason)
     SELECT * FROM jsonb_to_recordset($1::jsonb) AS r (report_id uuid, seq integer, tenant_id uuid, domain_id uuid,
         day date, organization text, grade text, counts boolean, result text, sessions bigint, receiving_mx text,
-        receiving_ip inet, sending_ip inet, reason text, additional text, policy_type text, policy_version_id uuid,
+        receiving_ip inet, sending_ip inet, country text, asn bigint, as_name text, reason text, additional text, policy_type text, policy_version_id uuid,
         edge_verdict text, edge_reason text)";
 
 impl TlsRow {
@@ -166,6 +169,9 @@ impl TlsRow {
             receiving_mx: optional(row.receiving_mx.as_deref(), 255),
             receiving_ip: row.receiving_ip,
             sending_ip: row.sending_ip,
+            country: row.origin.country.clone(),
+            asn: row.origin.asn,
+            as_name: optional(row.origin.as_name.as_deref(), 200),
             reason: optional(row.reason.as_deref(), 1_000),
             additional: optional(row.additional.as_deref(), 1_000),
             policy_type: text(&row.policy_type, 100),
@@ -186,6 +192,9 @@ pub(super) struct DmarcRow {
     organization: String,
     grade: &'static str,
     source_ip: Option<std::net::IpAddr>,
+    country: Option<String>,
+    asn: Option<u32>,
+    as_name: Option<String>,
     messages: i64,
     disposition: String,
     dkim: String,
@@ -197,10 +206,11 @@ pub(super) struct DmarcRow {
 }
 
 pub(super) const INSERT_DMARC: &str = "
-    INSERT INTO dmarc_results (report_id, seq, tenant_id, domain_id, day, organization, grade, source_ip, messages,
-        disposition, dkim, spf, passed, header_from, envelope_from, details)
+    INSERT INTO dmarc_results (report_id, seq, tenant_id, domain_id, day, organization, grade, source_ip, country, asn,
+        as_name, messages, disposition, dkim, spf, passed, header_from, envelope_from, details)
     SELECT * FROM jsonb_to_recordset($1::jsonb) AS r (report_id uuid, seq integer, tenant_id uuid, domain_id uuid,
-        day date, organization text, grade text, source_ip inet, messages bigint, disposition text, dkim text, spf text,
+        day date, organization text, grade text, source_ip inet, country text, asn bigint,
+        as_name text, messages bigint, disposition text, dkim text, spf text,
         passed boolean, header_from text, envelope_from text, details jsonb)";
 
 impl DmarcRow {
@@ -214,6 +224,9 @@ impl DmarcRow {
             organization: text(&report.organization, 255),
             grade: report.grade.as_str(),
             source_ip: row.source_ip,
+            country: row.origin.country,
+            asn: row.origin.asn,
+            as_name: optional(row.origin.as_name.as_deref(), 200),
             messages: figure(row.messages),
             disposition: text(&row.disposition, 100),
             dkim: text(&row.dkim, 100),

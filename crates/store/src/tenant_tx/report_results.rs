@@ -14,7 +14,7 @@ use super::{
     report_sums::count,
 };
 use crate::{
-    StoreError,
+    AddressOrigin, StoreError,
     sql::{self, MAX_LIST},
     stored::At,
 };
@@ -49,17 +49,6 @@ pub struct DmarcResultFilter {
     pub passed: Option<bool>,
 }
 
-/// Where an address is, if the operator has a database of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AddressPlace {
-    /// ISO 3166 alpha-2.
-    pub country: Option<String>,
-    /// The autonomous system's number.
-    pub asn: Option<u64>,
-    /// Its name.
-    pub as_name: Option<String>,
-}
-
 /// One failure detail of a TLS report (RFC 8460 §4.3).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TlsResult {
@@ -86,7 +75,7 @@ pub struct TlsResult {
     /// The sending address.
     pub sending_ip: Option<String>,
     /// Where that is.
-    pub place: AddressPlace,
+    pub origin: AddressOrigin,
     /// `failure-reason-code`.
     pub reason: Option<String>,
     /// `additional-information`.
@@ -117,7 +106,7 @@ pub struct DmarcResult {
     /// The sending address.
     pub source_ip: Option<String>,
     /// Where that is.
-    pub place: AddressPlace,
+    pub origin: AddressOrigin,
     /// Messages.
     pub messages: u64,
     /// What the receiver did with them.
@@ -232,6 +221,11 @@ impl Row for DmarcRow {
     }
 }
 
+/// The column has room for more than an autonomous system's number has (RFC 6793).
+fn origin(country: Option<String>, asn: Option<i64>, as_name: Option<String>) -> AddressOrigin {
+    AddressOrigin { country, asn: asn.and_then(|asn| u32::try_from(asn).ok()), as_name }
+}
+
 impl TryFrom<TlsRow> for TlsResult {
     type Error = StoreError;
 
@@ -244,7 +238,7 @@ impl TryFrom<TlsRow> for TlsResult {
             grade: at.parse("grade", &row.grade)?,
             edge_verdict: verdict.map(|word| at.parse("edge_verdict", word)).transpose()?,
             sessions: count(row.sessions),
-            place: AddressPlace { country: row.country, asn: row.asn.map(count), as_name: row.as_name },
+            origin: origin(row.country, row.asn, row.as_name),
             policy_version: row.policy_version_id.map(PolicyVersionId::from_uuid),
             domain_name: row.domain_name,
             organization: row.organization,
@@ -270,7 +264,7 @@ impl TryFrom<DmarcRow> for DmarcResult {
             position: row.position(),
             domain: DomainId::from_uuid(row.domain_id),
             grade: at.parse("grade", &row.grade)?,
-            place: AddressPlace { country: row.country, asn: row.asn.map(count), as_name: row.as_name },
+            origin: origin(row.country, row.asn, row.as_name),
             messages: count(row.messages),
             domain_name: row.domain_name,
             organization: row.organization,

@@ -64,6 +64,7 @@ fn report(fixture: &Fixture, tenant: TenantId, domain: DomainId, number: u8) -> 
         receiving_mx: Some(format!("mx{number}")),
         receiving_ip: None,
         sending_ip: None,
+        origin: mtasts_store::AddressOrigin::default(),
         reason: None,
         additional: None,
         policy_type: "sts".to_owned(),

@@ -76,6 +76,7 @@ fn report(fixture: &Fixture, tenant: TenantId, domain: DomainId, id: u8) -> NewR
             receiving_mx: Some("mx".to_owned()),
             receiving_ip: None,
             sending_ip: None,
+            origin: mtasts_store::AddressOrigin::default(),
             reason: None,
             additional: None,
             policy_type: "sts".to_owned(),

@@ -9,10 +9,14 @@ use aws_lc_rs::digest;
 use chrono::{NaiveDate, TimeDelta};
 use mtasts_model::{DomainId, Entropy, ReportId, ReportKind, TenantId, Timestamp};
 use mtasts_reports::{Deviations, Identity, Period, Report};
-use mtasts_store::{DomainHistory, DueArrival, HeldDomain, NewReport};
+use mtasts_store::{AddressOrigin, DomainHistory, DueArrival, HeldDomain, NewReport};
 use serde_json::{Value as Json, json};
 
-use super::grade::{Graded, organizational_domain};
+use super::{
+    grade::{Graded, organizational_domain},
+    origins::Origins,
+    sums::Sums,
+};
 
 /// Octets of a normal form that are stored; beyond them rows are left out, which are stored as results anyway.
 const MOST_BODY: usize = 1 << 20;
@@ -37,6 +41,7 @@ pub(super) struct Context<'a> {
     pub(super) held: &'a HashMap<String, HeldDomain>,
     pub(super) histories: &'a HashMap<DomainId, DomainHistory>,
     pub(super) entropy: &'a dyn Entropy,
+    pub(super) origins: &'a Origins,
     pub(super) now: Timestamp,
 }
 
@@ -53,6 +58,17 @@ pub(super) fn parts(report: Report, context: &Context<'_>) -> Vec<NewReport> {
         }
     }
     parts
+}
+
+/// Adds a row to the sums of its country and its network, as far as they are known.
+fn add_origin(sums: &mut Sums, origin: &AddressOrigin, good: u64, bad: u64) {
+    if let Some(country) = &origin.country {
+        sums.add("country", country.as_str(), good, bad);
+    }
+    if let Some(asn) = origin.asn {
+        let name = origin.as_name.as_deref().unwrap_or_default();
+        sums.add("network", format!("AS{asn} {name}").trim_end(), good, bad);
+    }
 }
 
 impl Context<'_> {

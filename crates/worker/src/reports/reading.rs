@@ -166,6 +166,7 @@ pub(super) async fn reports(
                 held: &held,
                 histories: &histories,
                 entropy: &*deps.entropy,
+                origins: &deps.origins,
                 now,
             };
             reports.extend(parts(document.report, &context));

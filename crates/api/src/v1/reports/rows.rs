@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use mtasts_model::EdgeVerdict;
-use mtasts_store::{AddressPlace, DmarcResult, TlsResult};
+use mtasts_store::{AddressOrigin, DmarcResult, TlsResult};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -166,9 +166,9 @@ struct PlaceBody {
     as_name: Option<String>,
 }
 
-impl From<AddressPlace> for PlaceBody {
-    fn from(place: AddressPlace) -> Self {
-        Self { country: place.country, asn: place.asn, as_name: place.as_name }
+impl From<AddressOrigin> for PlaceBody {
+    fn from(origin: AddressOrigin) -> Self {
+        Self { country: origin.country, asn: origin.asn.map(u64::from), as_name: origin.as_name }
     }
 }
 
@@ -195,7 +195,7 @@ impl From<TlsResult> for TlsResultBody {
             receiving_mx: result.receiving_mx,
             receiving_ip: result.receiving_ip,
             sending_ip: result.sending_ip,
-            sending_place: result.place.into(),
+            sending_place: result.origin.into(),
             reason: result.reason,
             additional: result.additional,
             policy_type: result.policy_type,
@@ -216,7 +216,7 @@ impl From<DmarcResult> for DmarcResultBody {
             organization: result.organization,
             grade: result.grade.as_str(),
             source_ip: result.source_ip,
-            source_place: result.place.into(),
+            source_place: result.origin.into(),
             messages: result.messages,
             disposition: result.disposition,
             dkim: result.dkim,

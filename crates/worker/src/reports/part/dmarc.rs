@@ -2,12 +2,13 @@
 
 use mtasts_model::ReportKind;
 use mtasts_reports::dmarc::{Record, Report};
-use mtasts_store::{NewDmarcResult, NewReport};
+use mtasts_store::{AddressOrigin, NewDmarcResult, NewReport};
 use serde_json::{Value as Json, json};
 
-use super::{Context, Header, KEPT_ROWS, is_too_large};
+use super::{Context, Header, KEPT_ROWS, add_origin, is_too_large};
 use crate::reports::{
     attribution::{Addressed, Place},
+    origins::Origins,
     sums::Sums,
 };
 
@@ -42,20 +43,22 @@ pub(super) fn parts(mut report: Report, context: &Context<'_>) -> Vec<NewReport>
     part.complete = report.complete;
     part.counts = is_ours;
     if is_ours {
-        count(&mut part, &records);
+        count(&mut part, &records, context.origins);
     }
     vec![part]
 }
 
-fn count(part: &mut NewReport, records: &[Record]) {
+fn count(part: &mut NewReport, records: &[Record], origins: &Origins) {
     let mut sums = Sums::default();
     for record in records {
-        let row = row(record);
+        let mut row = row(record);
         let (good, bad) = if row.passed { (row.messages, 0) } else { (0, row.messages) };
         part.good = part.good.saturating_add(good);
         part.bad = part.bad.saturating_add(bad);
         if let Some(ip) = row.source_ip {
             sums.add("source_ip", ip.to_string(), good, bad);
+            row.origin = origins.of(ip);
+            add_origin(&mut sums, &row.origin, good, bad);
         }
         sums.add("disposition", row.disposition.as_str(), good, bad);
         let word = |word: &str| if word.is_empty() { "none".to_owned() } else { word.to_owned() };
@@ -74,6 +77,7 @@ fn row(record: &Record) -> NewDmarcResult {
     let few = |list: Vec<Json>| -> Json { list.into_iter().take(MOST_DETAILS).collect() };
     NewDmarcResult {
         source_ip: record.source.as_ref().and_then(|address| address.ip),
+        origin: AddressOrigin::default(),
         messages: record.messages.unwrap_or(0),
         disposition: record.disposition.as_ref().map(|word| word.as_str().to_owned()).unwrap_or_default(),
         dkim: record.dkim.as_ref().map(|word| word.as_str().to_owned()).unwrap_or_default(),

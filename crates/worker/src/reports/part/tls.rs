@@ -7,10 +7,10 @@ use mtasts_reports::{
     Period,
     tls_rpt::{Failure, PolicyReport, Report},
 };
-use mtasts_store::{DomainHistory, NewReport, NewTlsResult, VersionThen};
+use mtasts_store::{AddressOrigin, DomainHistory, NewReport, NewTlsResult, VersionThen};
 use serde_json::{Value as Json, json};
 
-use super::{Context, Header, KEPT_ROWS, is_too_large};
+use super::{Context, Header, KEPT_ROWS, add_origin, is_too_large};
 use crate::reports::{
     attribution::{Addressed, Place},
     sums::Sums,
@@ -91,6 +91,9 @@ fn part(
         let seen = version.map_or_else(|| unknown(policy), |version| version.to_string());
         sums.add("policy", seen, good, bad);
     }
+    for row in &mut part.tls {
+        row.origin = row.sending_ip.map(|ip| context.origins.of(ip)).unwrap_or_default();
+    }
     if part.counts {
         for row in part.tls.iter().filter(|row| row.counts) {
             sums.add("result", row.result.as_str(), 0, row.sessions);
@@ -106,6 +109,7 @@ fn part(
             }
             if let Some(ip) = row.sending_ip {
                 sums.add("sending_ip", ip.to_string(), 0, row.sessions);
+                add_origin(&mut sums, &row.origin, 0, row.sessions);
             }
         }
         sums.add("total", "", part.good, part.bad);
@@ -129,6 +133,7 @@ fn rows(
         receiving_mx: None,
         receiving_ip: None,
         sending_ip: None,
+        origin: AddressOrigin::default(),
         reason: None,
         additional: None,
         policy_type: policy.policy.kind.as_str().to_owned(),

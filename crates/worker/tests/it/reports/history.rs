@@ -1,6 +1,11 @@
 //! The policy as the sender saw it, failures at the policy host, and DMARC.
 
-use super::setup::{Domain, Setup, failure, report};
+use std::fs;
+
+use mtasts_testkit::{country_database, network_database};
+use mtasts_worker::{OriginFiles, Origins};
+
+use super::setup::{Domain, Setup, config, failure, report};
 
 /// A version that was in the feed from this time on.
 async fn version(setup: &Setup, domain: &Domain, seq: u32, mode: &str, fed_at: &str, unfed_at: &str) -> String {
@@ -126,4 +131,50 @@ async fn who_watches_over_reports_is_told_of_each_domain_whose_sums_change_and_o
     let unread = setup.arrive(&domain, "https", b"no report").await;
     assert!(setup.done(unread).await.starts_with("quarantined"));
     assert!(setup.one(queue).await.starts_with("1 "), "{}", setup.one(queue).await);
+}
+
+#[tokio::test]
+async fn figures_are_told_apart_by_country_and_network_where_the_operator_has_databases_of_addresses() {
+    let setup = Setup::new().await;
+    let domain = setup.domain("shop.example").await;
+    let folder = tempfile::tempdir().unwrap();
+    let files = OriginFiles { asn: Some(folder.path().join("asn")), country: Some(folder.path().join("country")) };
+    fs::write(files.asn.as_ref().unwrap(), network_database([192, 0, 2], 64_496, "Example Net")).unwrap();
+    fs::write(files.country.as_ref().unwrap(), country_database([192, 0, 2], "NL")).unwrap();
+    let _worker = setup.start_knowing(config(), Origins::new(files));
+    let raw = report("shop.example", "r1", 7, &failure("validation-failure", "mx.shop.example", 3));
+    let tls = setup.arrive(&domain, "https", raw.as_bytes()).await;
+    assert_eq!(setup.done(tls).await, "read 1 0");
+    let record = |ip: &str, spf: &str| {
+        format!(
+            "<record><row><source_ip>{ip}</source_ip><count>2</count><policy_evaluated><disposition>none</disposition>
+            <dkim>fail</dkim><spf>{spf}</spf></policy_evaluated></row>
+            <identifiers><header_from>shop.example</header_from></identifiers></record>"
+        )
+    };
+    let xml = format!(
+        "<feedback><report_metadata><org_name>Sender</org_name><report_id>1</report_id><date_range><begin>1773100800</begin>
+        <end>1773187199</end></date_range></report_metadata>
+        <policy_published><domain>shop.example</domain><p>none</p></policy_published>{}{}</feedback>",
+        record("192.0.2.1", "pass"),
+        record("198.51.100.1", "fail"),
+    );
+    let dmarc = setup.arrive_as(&domain, "https", "dmarc", xml.as_bytes()).await;
+    assert_eq!(setup.done(dmarc).await, "read 1 0");
+
+    let sums = setup.sums(&domain, false).await;
+    let placed: Vec<&str> =
+        sums.iter().map(String::as_str).filter(|sum| sum.contains(" country ") || sum.contains(" network ")).collect();
+    let expected = [
+        "2026-03-10 anonymous dmarc country NL 1 2 0",
+        "2026-03-10 anonymous dmarc network AS64496 Example Net 1 2 0",
+        "2026-03-10 anonymous tls-rpt country NL 1 0 3",
+        "2026-03-10 anonymous tls-rpt network AS64496 Example Net 1 0 3",
+    ];
+    assert_eq!(placed, expected);
+    let rows = |table: &str| {
+        format!("SELECT string_agg(concat_ws(' ', country, asn, as_name), ';' ORDER BY seq) FROM {table}")
+    };
+    assert_eq!(setup.one(&rows("tls_results")).await, "NL 64496 Example Net");
+    assert_eq!(setup.one(&rows("dmarc_results")).await, "NL 64496 Example Net;");
 }

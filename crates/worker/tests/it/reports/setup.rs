@@ -15,7 +15,7 @@ use mtasts_model::{
 };
 use mtasts_store::{Actor, NewDomain, NewTenant, Role, Store, migrate};
 use mtasts_testkit::{TestDatabase, wait_until};
-use mtasts_worker::{ReportConfig, ReportDeps, ReportWorker};
+use mtasts_worker::{Origins, ReportConfig, ReportDeps, ReportWorker};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
@@ -172,6 +172,10 @@ impl Setup {
     }
 
     pub(super) fn start_with(&self, config: ReportConfig) -> Running {
+        self.start_knowing(config, Origins::default())
+    }
+
+    pub(super) fn start_knowing(&self, config: ReportConfig, origins: Origins) -> Running {
         let resolver = Resolver::new(ResolverConfig {
             upstreams: vec![self.dns.address()],
             timeout: Duration::from_secs(1),
@@ -182,6 +186,7 @@ impl Setup {
             resolver: resolver.unwrap(),
             clock: Arc::new(self.clock.clone()),
             entropy: Arc::new(SystemEntropy),
+            origins,
         };
         let (worker, stop) = (ReportWorker::new(config, deps), CancellationToken::new());
         let token = stop.clone();
