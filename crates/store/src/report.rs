@@ -3,6 +3,7 @@
 mod apply;
 mod history;
 mod known;
+mod months;
 mod quarantine;
 mod queue;
 mod rows;

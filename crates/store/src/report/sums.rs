@@ -1,4 +1,4 @@
-//! The sums by day: added to, and taken back from.
+//! The sums by day and by month: added to, and taken back from.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::{
-    NewReport, figure,
+    NewReport, figure, months,
     rows::{pieces, text},
 };
 use crate::{StoreError, sql};
@@ -21,25 +21,25 @@ const MOST_CHARACTERS: usize = 255;
 
 /// A row of `report_days` but for its figures, in the order of its key: whoever writes several writes them in this order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Cell {
-    group: Group,
-    value: String,
-    grade: String,
+pub(super) struct Cell {
+    pub(super) group: Group,
+    pub(super) value: String,
+    pub(super) grade: String,
 }
 
 /// The rows of which there is a limited number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Group {
-    tenant: Uuid,
+pub(super) struct Group {
+    pub(super) tenant: Uuid,
     /// Nil: over all domains of the tenant.
-    domain: Uuid,
-    kind: String,
-    dimension: String,
-    day: NaiveDate,
+    pub(super) domain: Uuid,
+    pub(super) kind: String,
+    pub(super) dimension: String,
+    pub(super) day: NaiveDate,
 }
 
 /// Reports, good, bad.
-type Figures = [i64; 3];
+pub(super) type Figures = [i64; 3];
 
 /// Changes to sums that are on their way.
 #[derive(Debug, Default)]
@@ -210,7 +210,7 @@ impl Sums {
         for piece in pieces(&rows(&self.back))? {
             sql::execute(db, SWEEP_EMPTY, vec![piece.into()]).await?;
         }
-        Ok(())
+        months::write(db, &self.back, &self.added).await
     }
 }
 
@@ -225,7 +225,7 @@ pub(super) struct StoredReport {
     pub(super) applied: Json,
 }
 
-fn plus(sum: &mut Figures, more: Figures) {
+pub(super) fn plus(sum: &mut Figures, more: Figures) {
     for (sum, more) in sum.iter_mut().zip(more) {
         *sum = sum.saturating_add(more);
     }

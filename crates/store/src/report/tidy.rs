@@ -52,11 +52,13 @@ struct ShortRow {
 }
 
 /// Rows of all tenants that are older than `$1`, each by an index on the time. `$2`: how many.
-const OLD: [&str; 5] = [
+const OLD: [&str; 6] = [
     "DELETE FROM report_digests WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM report_digests WHERE at < $1 ORDER BY at LIMIT $2))",
     "DELETE FROM report_days WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM report_days WHERE day < $1::timestamptz::date ORDER BY day LIMIT $2))",
+    "DELETE FROM report_months WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM report_months WHERE month <= ($1::timestamptz - interval '1 month')::date ORDER BY month LIMIT $2))",
     "DELETE FROM report_keys WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM report_keys WHERE at < $1 ORDER BY at LIMIT $2))",
     "DELETE FROM failure_kinds WHERE ctid = ANY (ARRAY(
@@ -67,7 +69,7 @@ const OLD: [&str; 5] = [
 
 /// Rows of one tenant, `$3`, that keeps them for less: by an index, day by day from `$4`, when those of all go, to `$1`.
 /// Kept longer is only what reports are known again by, which says nothing of what was in them.
-const OLD_OF_TENANT: [&str; 7] = [
+const OLD_OF_TENANT: [&str; 8] = [
     "DELETE FROM tls_results WHERE (report_id, seq) IN (SELECT report_id, seq FROM tls_results
         WHERE tenant_id = $3 AND day < $1::timestamptz::date AND $4::timestamptz IS NOT NULL ORDER BY day LIMIT $2)",
     "DELETE FROM dmarc_results WHERE (report_id, seq) IN (SELECT report_id, seq FROM dmarc_results
@@ -80,6 +82,12 @@ const OLD_OF_TENANT: [&str; 7] = [
     "DELETE FROM report_days WHERE ctid = ANY (ARRAY(SELECT r.ctid
         FROM generate_series($4::timestamptz::date, $1::timestamptz::date - 1, interval '1 day') AS d (day)
         CROSS JOIN LATERAL (SELECT ctid FROM report_days WHERE day = d.day::date AND tenant_id = $3 LIMIT $2) r LIMIT $2))",
+    // By the months that have gone as a whole; what is left of one is read from its days.
+    "DELETE FROM report_months WHERE ctid = ANY (ARRAY(SELECT r.ctid
+        FROM generate_series(date_trunc('month', $4::timestamptz AT TIME ZONE 'UTC'),
+            ($1::timestamptz AT TIME ZONE 'UTC') - interval '1 month', interval '1 month') AS d (month)
+        CROSS JOIN LATERAL (SELECT ctid FROM report_months WHERE month = d.month::date AND tenant_id = $3 LIMIT $2) r
+        LIMIT $2))",
     "DELETE FROM failure_kinds WHERE ctid = ANY (ARRAY(SELECT r.ctid
         FROM generate_series($4::timestamptz::date, $1::timestamptz::date - 1, interval '1 day') AS d (day)
         CROSS JOIN LATERAL (SELECT ctid FROM failure_kinds WHERE last_day = d.day::date AND tenant_id = $3 LIMIT $2) r

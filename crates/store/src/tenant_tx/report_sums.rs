@@ -1,6 +1,6 @@
 //! What a tenant's reports add up to, by day. A view reads the rows of its one dimension, within its days.
 
-use chrono::NaiveDate;
+use chrono::{Datelike, Days, Months, NaiveDate};
 use mtasts_model::{DomainId, Mode, PolicyVersionId, ReportGrade, ReportKind, TenantId, Timestamp};
 use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
@@ -273,6 +273,11 @@ pub(super) fn count(number: i64) -> u64 {
 const WHICH: &str = "tenant_id = $1 AND domain_id = $2 AND kind = $3 AND dimension = $4 AND day BETWEEN $5 AND $6
     AND grade = ANY ($7)";
 
+const BY_DAY: &str = "SELECT value, grade, reports, good, bad, day AS first_day, day AS last_day FROM report_days";
+
+/// Fewer days are read by day.
+const FEWEST_DAYS_BY_MONTH: i64 = 62;
+
 impl ReportRange {
     fn values(&self, tenant: TenantId, dimension: ReportDimension) -> Vec<Value> {
         let grades = if self.grades.is_empty() { ReportGrade::ALL } else { &self.grades };
@@ -330,10 +335,49 @@ impl TenantTx {
         rows.into_iter().map(read).collect()
     }
 
+    /// Where sums of a range stand, with `value`, `grade`, the figures, `first_day` and `last_day`, and the parameters: by
+    /// day, and over all domains whole months by month.
+    async fn report_sums(
+        &self,
+        range: &ReportRange,
+        dimension: ReportDimension,
+    ) -> Result<(String, Vec<Value>), StoreError> {
+        let mut values = range.values(self.tenant, dimension);
+        let mut rows = format!("{BY_DAY} WHERE {WHICH}");
+        if let Some((first, behind)) = self.whole_months(range).await? {
+            values.extend([first.into(), behind.into()]);
+            rows = format!(
+                "{BY_DAY} WHERE {WHICH} AND day < $8 UNION ALL {BY_DAY} WHERE {WHICH} AND day >= $9
+                UNION ALL SELECT value, grade, reports, good, bad, first_day, last_day FROM report_months
+                WHERE tenant_id = $1 AND kind = $3 AND dimension = $4 AND month >= $8 AND month < $9 AND grade = ANY ($7)"
+            );
+        }
+        Ok((format!("({rows}) AS sums_of_range"), values))
+    }
+
+    /// The first of the months that lie within the range, and the one behind the last; over all domains only. A month of
+    /// which days have been forgotten already is not whole: it has their figures still.
+    async fn whole_months(&self, range: &ReportRange) -> Result<Option<(NaiveDate, NaiveDate)>, StoreError> {
+        if range.domain.is_some() || (range.to - range.from).num_days() < FEWEST_DAYS_BY_MONTH {
+            return Ok(None);
+        }
+        let oldest = "SELECT min(day) AS day FROM report_days
+            WHERE tenant_id = $1 AND domain_id = $2 AND kind = $3 AND dimension = $4";
+        let mut values = range.values(self.tenant, ReportDimension::Total);
+        values.truncate(4);
+        let row = sql::row(&self.tx, oldest, values).await?.ok_or(StoreError::NotFound)?;
+        let oldest: Option<NaiveDate> = row.try_get("", "day")?;
+        let start = |day: NaiveDate| day.with_day(1).unwrap_or(day);
+        let from = range.from.max(oldest.unwrap_or(range.to));
+        let first = if from.day() == 1 { from } else { start(from + Months::new(1)) };
+        let behind = start(range.to + Days::new(1));
+        Ok((first < behind).then_some((first, behind)))
+    }
+
     /// How many organisations have reported.
     pub async fn report_organizations(&self, range: &ReportRange) -> Result<u64, StoreError> {
-        let read = format!("SELECT count(*) AS number FROM (SELECT FROM report_days WHERE {WHICH} GROUP BY value) v");
-        let values = range.values(self.tenant, ReportDimension::Organization);
+        let (from, values) = self.report_sums(range, ReportDimension::Organization).await?;
+        let read = format!("SELECT count(*) AS number FROM (SELECT FROM {from} GROUP BY value) v");
         let row = sql::row(&self.tx, &read, values).await?.ok_or(StoreError::NotFound)?;
         Ok(count(row.try_get("", "number")?))
     }
@@ -350,12 +394,15 @@ impl TenantTx {
             ReportOrder::Bad => "sum(bad) DESC, sum(good) DESC, value",
             ReportOrder::Total => "sum(good) + sum(bad) DESC, value",
         };
+        let (from, mut values) = self.report_sums(range, dimension).await?;
+        values.push(i64::from(limit).into());
+        let limit = values.len();
         let (reports, good, bad) = (sum("reports"), sum("good"), sum("bad"));
         let read = format!(
             "WITH sums AS MATERIALIZED (
-                SELECT value, grade, {reports} AS reports, {good} AS good, {bad} AS bad, min(day) AS first_day,
-                    max(day) AS last_day
-                FROM report_days WHERE {WHICH} GROUP BY value, grade
+                SELECT value, grade, {reports} AS reports, {good} AS good, {bad} AS bad,
+                    min(first_day) AS first_day, max(last_day) AS last_day
+                FROM {from} GROUP BY value, grade
             ), ranked AS (
                 SELECT value, row_number() OVER (ORDER BY {order}) AS place, count(*) OVER () AS number,
                     least(sum(sum(good)) OVER (), 9223372036854775807)::bigint AS all_good,
@@ -363,10 +410,8 @@ impl TenantTx {
                 FROM sums GROUP BY value
             )
             SELECT s.*, r.number, r.all_good, r.all_bad FROM ranked r JOIN sums s ON s.value = r.value
-            WHERE r.place <= $8 ORDER BY r.place, s.grade"
+            WHERE r.place <= ${limit} ORDER BY r.place, s.grade"
         );
-        let mut values = range.values(self.tenant, dimension);
-        values.push(i64::from(limit).into());
         let rows: Vec<ValueRow> = sql::all(&self.tx, &read, values).await?;
         let mut breakdown = rows.first().map_or_else(Breakdown::default, |row| Breakdown {
             values: Vec::new(),

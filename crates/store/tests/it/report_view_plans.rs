@@ -52,7 +52,10 @@ const LOAD: &str = r"
         FROM generate_series(1, 20) t, (VALUES ('00000000-0000-0000-0000-000000000000'::uuid), (uid('dom', 1))) ds (d),
             unnest(ARRAY['tls-rpt', 'dmarc']) k,
             unnest(ARRAY['total', 'organization', 'result', 'mx', 'failure', 'edge']) dimension,
-            generate_series(0, 79) ago, generate_series(1, 5) v;
+            generate_series(0, 149) ago, generate_series(1, 5) v;
+    INSERT INTO report_months SELECT tenant_id, kind, dimension, date_trunc('month', day)::date, value, grade, sum(reports),
+        sum(good), sum(bad), min(day), max(day) FROM report_days
+        WHERE domain_id = '00000000-0000-0000-0000-000000000000' GROUP BY 1, 2, 3, 4, 5, 6;
     INSERT INTO failure_kinds SELECT uid('ten', 1), uid('dom', i), 'failure' || v, '', current_date, current_date, now(),
         now(), 1, true FROM generate_series(1, 10000) i, generate_series(1, 5) v;
     ANALYZE";
@@ -129,6 +132,8 @@ async fn sums(tx: &TenantTx, sample: &Sample, domain: Option<DomainId>) {
         assert!(tx.report_sum_rows(&range, ReportDimension::Mx, after).await.unwrap().len() < rows.len());
     }
     let range = sample.range(domain, ReportKind::TlsRpt);
+    let long = ReportRange { to: range.from + chrono::Days::new(120), ..range.clone() };
+    assert_eq!(tx.report_organizations(&long).await.unwrap(), 5);
     let failures = tx.report_failures(&range, 50).await.unwrap();
     assert!(failures.len() == 5 && failures[0].first_seen_at.is_some(), "{failures:?}");
     tx.report_verdicts(&range, 50).await.unwrap();

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{NaiveDate, TimeDelta};
 use mtasts_model::{ArrivalId, DomainId, ReportGrade, ReportId, ReportKind, SystemEntropy, TenantId, Timestamp};
 use mtasts_store::{
-    Actor, DueArrival, NewReport, NewTlsResult, ReadArrival, ReplayFilter, ReportRetention, Role, Store, StoreError,
-    Sum,
+    Actor, DueArrival, NewReport, NewTlsResult, ReadArrival, ReplayFilter, ReportDimension, ReportOrder, ReportRange,
+    ReportRetention, Role, Store, StoreError, Sum, ValueSums,
 };
 use proptest::prelude::*;
 
@@ -94,7 +94,16 @@ async fn apply(fixture: &Fixture, worker: &Store, arrival: DueArrival, reports: 
     (applied.new, applied.repeated)
 }
 
+/// Days whose sums are not in those of their month, and the other way round.
+const NOT_ALIKE: &str = "
+    SELECT count(*) FROM (SELECT tenant_id, kind, dimension, date_trunc('month', day)::date AS month, value, grade,
+            sum(reports) AS reports, sum(good) AS good, sum(bad) AS bad FROM report_days
+        WHERE domain_id = '00000000-0000-0000-0000-000000000000' GROUP BY 1, 2, 3, 4, 5, 6) d
+    FULL JOIN report_months m USING (tenant_id, kind, dimension, month, value, grade)
+    WHERE (d.reports, d.good, d.bad) IS DISTINCT FROM (m.reports::numeric, m.good::numeric, m.bad::numeric)";
+
 async fn days(fixture: &Fixture, tenant: TenantId) -> Vec<String> {
+    assert_eq!(fixture.database.psql(NOT_ALIKE).await.trim(), "0", "the months say the same");
     let sql = format!(
         "SELECT concat_ws(' ', CASE WHEN domain_id = '00000000-0000-0000-0000-000000000000' THEN 'all' ELSE domain_id::text END,
             dimension, value, grade, reports, good, bad)
@@ -178,6 +187,7 @@ async fn beyond_the_limit_values_count_together_and_are_taken_back_exactly() {
     assert_eq!(apply(&fixture, &worker, arrival, vec![better]).await, (Some(1), 0));
     let line = fixture.database.psql(count).await;
     assert_eq!(line.trim(), format!("{} {}", 151, sum(0, 150) + 100));
+    assert_eq!(fixture.database.psql(NOT_ALIKE).await.trim(), "0", "the months say the same");
 }
 
 #[tokio::test]
@@ -344,6 +354,12 @@ async fn reports_are_forgotten_by_the_month_and_where_a_tenant_wants_it_by_the_d
             WHERE relname ~ '^(reports|report_arrivals|tls_results|dmarc_results)_2026_0[1-6]$' AND relispartition";
         fixture.database.psql(sql).await.trim().to_owned()
     };
+    let months = format!(
+        "SELECT count(*) FILTER (WHERE tenant_id = '{}') > 0, count(*) FILTER (WHERE tenant_id = '{}') FROM report_months",
+        long.as_uuid(),
+        short.as_uuid()
+    );
+    assert_eq!(fixture.database.psql(&months).await.trim(), "t|0", "a month goes when all of it is old");
     assert!(!partitions().await.contains("report_arrivals_2026_01"));
     assert!(
         partitions().await.contains("tls_results_2026_01") && partitions().await.contains("report_arrivals_2026_05")
@@ -355,6 +371,9 @@ async fn reports_are_forgotten_by_the_month_and_where_a_tenant_wants_it_by_the_d
     fixture.clock.advance(TimeDelta::days(300));
     forget().await;
     assert!(counts().await.iter().all(|(_, count)| count == "0|0"), "{:?}", counts().await);
+    fixture.clock.advance(TimeDelta::days(31));
+    forget().await;
+    assert_eq!(fixture.database.psql(&months).await.trim(), "f|0");
 }
 
 /// Which copy: of what report, signed by whom, and whole or not. Copies that are alike in all of this say the same.
@@ -456,4 +475,69 @@ async fn a_transaction_that_does_not_commit_leaves_nothing() {
         assert_eq!(fixture.database.psql(&format!("SELECT count(*) FROM {table}")).await.trim(), "0", "{table}");
     }
     assert_eq!(apply(&fixture, &worker, arrival, vec![report(&fixture, tenant, domain, 1)]).await, (Some(1), 0));
+}
+
+#[tokio::test]
+async fn a_view_of_many_days_takes_whole_months_together_and_comes_to_the_same() {
+    let (fixture, api, worker) = fixture().await;
+    let tenant = fixture.tenant(&api).await;
+    let domain = fixture.domain(&api, tenant, "a.example").await.id;
+    let reported = ["2026-01-15", "2026-02-01", "2026-02-28", "2026-03-01", "2026-03-31", "2026-04-01", "2026-04-20"];
+    for (id, day) in (1..).zip(reported) {
+        let mut report = report(&fixture, tenant, domain, id);
+        report.day = day.parse().unwrap();
+        report.sums = vec![
+            Sum { dimension: "total", value: String::new(), reports: 1, good: 10, bad: 1 },
+            Sum { dimension: "organization", value: format!("o{}", id % 3), reports: 1, good: 10, bad: id.into() },
+        ];
+        arrive(&fixture, tenant, domain).await;
+        let arrival = claim(&fixture, &worker, tenant).await.remove(0);
+        assert_eq!(apply(&fixture, &worker, arrival, vec![report]).await, (Some(1), 0));
+    }
+    let view = async |from: &str, to: &str| {
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+        let range = ReportRange { domain: None, kind: ReportKind::TlsRpt, from, to, grades: Vec::new() };
+        let tx = api.tenant_tx(tenant).await.unwrap();
+        let found = tx.report_breakdown(&range, ReportDimension::Organization, ReportOrder::Bad, 10).await.unwrap();
+        assert_eq!(found.number, tx.report_organizations(&range).await.unwrap());
+        let value = |sums: &ValueSums| {
+            let sum = sums.sums[0];
+            format!("{} {} {} {} {} {}", sums.value, sum.reports, sum.good, sum.bad, sums.first_day, sums.last_day)
+        };
+        let mut lines: Vec<String> = found.values.iter().map(value).collect();
+        lines.sort();
+        lines.join(";")
+    };
+    let by_day = async |from: &str, to: &str| {
+        let sql = format!(
+            "SELECT string_agg(line, ';' ORDER BY line) FROM (SELECT concat_ws(' ', value, sum(reports), sum(good), sum(bad),
+                min(day), max(day)) AS line FROM report_days WHERE dimension = 'organization'
+                AND domain_id = '00000000-0000-0000-0000-000000000000' AND day BETWEEN '{from}' AND '{to}' GROUP BY value) v"
+        );
+        fixture.database.psql(&sql).await.trim().to_owned()
+    };
+    let ends = [
+        "2026-01-01",
+        "2026-01-15",
+        "2026-02-01",
+        "2026-02-02",
+        "2026-03-01",
+        "2026-03-31",
+        "2026-04-01",
+        "2026-04-30",
+    ];
+    for (number, from) in ends.iter().enumerate() {
+        for to in &ends[number..] {
+            assert_eq!(view(from, to).await, by_day(from, to).await, "{from} to {to}");
+        }
+    }
+    // What is taken from the months shows when they say something else.
+    let is_read_by_month = async |from: &str, to: &str| view(from, to).await != by_day(from, to).await;
+    fixture.database.psql("UPDATE report_months SET bad = bad + 100 WHERE month = '2026-02-01'").await;
+    assert!(is_read_by_month("2026-01-10", "2026-04-30").await);
+    assert!(is_read_by_month("2026-02-01", "2026-04-30").await);
+    assert!(!is_read_by_month("2026-02-02", "2026-04-30").await, "of which a day is not wanted");
+    assert!(!is_read_by_month("2026-02-01", "2026-03-10").await, "few days");
+    fixture.database.psql("DELETE FROM report_days WHERE day < '2026-02-20'").await;
+    assert!(!is_read_by_month("2026-01-10", "2026-04-30").await, "of which days are forgotten");
 }
