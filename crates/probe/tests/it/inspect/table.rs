@@ -23,7 +23,7 @@ fn policy(mode: &str, mx: &[&str], max_age: u32) -> String {
 }
 
 /// Of the record and of reports.
-pub(super) fn records() -> Vec<(&'static str, World, Vec<&'static str>)> {
+fn records() -> Vec<(&'static str, World, Vec<&'static str>)> {
     let broken = |what, text, code| (what, World::new().record(text), vec![code]);
     vec![
         ("nothing at all is wrong", World::new(), vec![]),
@@ -103,7 +103,7 @@ pub(super) fn records() -> Vec<(&'static str, World, Vec<&'static str>)> {
 }
 
 /// Of the policy host, its certificate, and the text.
-pub(super) fn policy_hosts() -> Vec<(&'static str, World, Vec<&'static str>)> {
+fn policy_hosts() -> Vec<(&'static str, World, Vec<&'static str>)> {
     let text = |what, text: &str, codes: &[&'static str]| (what, World::new().policy(text), codes.to_vec());
     let unserved = |what, world: World, code| (what, world, vec![code]);
     let two_addresses = |t: Table| t.address(HOST, "127.0.0.77");
