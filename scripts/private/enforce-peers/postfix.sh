@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# A Postfix of the Debian in target/tools/trixie; sourced after lib.sh. FOLDER is mounted at /srv/peer there.
+# A Postfix of the Debian in $rootfs (target/tools/trixie); sourced after lib.sh. FOLDER is mounted at /srv/peer there.
 
 # start_postfix FOLDER NAME MAIN_CF [MASTER_CF]: one with these lines besides the usual ones, and FOLDER/NAME/mail.log.
 start_postfix() {
   local folder=$1 name=$2 inside=/srv/peer/$2 pid
+  : "${rootfs:?}"
   mkdir -p "$folder/$name/postfix" "$folder/$name/lib" "$folder/$name/spool"
   cat >"$folder/$name/postfix/main.cf" <<END
 compatibility_level = 3.10
