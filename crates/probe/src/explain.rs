@@ -12,8 +12,8 @@ pub use topics::Topic;
 
 /// Octets of a text that are looked at: a log line, a bounce.
 const MAX_TEXT: usize = 16 * 1024;
-/// Explanations that are given.
-const MAX_GIVEN: usize = 6;
+/// Explanations that are given: all causes of words that have many, such as Postfix's `Server certificate not verified`.
+const MAX_GIVEN: usize = 12;
 
 /// What a text may be about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +164,15 @@ mod tests {
                 "mx-certificate-incomplete",
             ),
             (
+                "server certificate verification failed for mx.example.com[192.0.2.1]:25: num=62:hostname mismatch",
+                "mx-not-covered",
+            ),
+            (
+                "STS policy fetch for domain 'example.com' failed with error: 'ascii' codec can't decode byte 0xef in \
+                 position 0: ordinal not in range(128)",
+                "policy-byte-order-mark",
+            ),
+            (
                 "STS policy fetch for domain 'example.com' failed with error: Cannot connect to host \
                  mta-sts.example.com:443 ssl:True [SSLCertVerificationError: (1, '[SSL: CERTIFICATE_VERIFY_FAILED] \
                  certificate verify failed: self signed certificate (_ssl.c:1007)')]",
@@ -182,6 +191,14 @@ mod tests {
             ("Server certificate was not verified", "Server certificate not verified"),
         ] {
             assert_eq!(first(text), name, "{text}: {:?}", names(text));
+        }
+    }
+
+    #[test]
+    fn all_that_postfix_calls_not_verified_is_told() {
+        let told = names("status=deferred (Server certificate not verified)");
+        for code in ["mx-not-covered", "mx-certificate-self-signed", "mx-certificate-expired", "mx-certificate-name"] {
+            assert!(told.contains(&code), "{code}: {told:?}");
         }
     }
 

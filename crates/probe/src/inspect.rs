@@ -198,7 +198,8 @@ fn assemble(
         }
     }
     findings.sort_by_key(|finding| finding.group);
-    let published = record.seen.id.is_some() && policy.is_some();
+    let refused = findings.iter().any(|finding| refuses_the_policy(finding.code));
+    let published = record.seen.id.is_some() && policy.is_some() && !refused;
     let verdict = verdict::judge(published, policy.as_ref(), &mx_seen, &findings);
     Inspection {
         domain: domain.as_str().to_owned(),
@@ -214,6 +215,11 @@ fn assemble(
         policy: seen_policy,
         mx: mx_seen,
     }
+}
+
+/// Whether senders take the text for no policy, and we read on to tell what else there is.
+fn refuses_the_policy(code: Code) -> bool {
+    matches!(code, Code::PolicyByteOrderMark | Code::PolicyMaxAgeLong)
 }
 
 /// Whether only senders that verify TLS meet it.

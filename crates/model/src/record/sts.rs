@@ -4,17 +4,17 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::fields::{self, RecordSyntaxError};
+use super::fields::{self, RecordSyntaxError, WSP};
 use crate::policy_id::PolicyId;
 
 const VERSION: &str = "v=STSv1";
-/// Records that begin with anything else are discarded (RFC 8461 §3.1).
+/// Of several records those that begin with anything else are discarded (RFC 8461 §3.1).
 const SELECTOR: &str = "v=STSv1;";
 
 /// Why a set of TXT records says nothing to senders.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StsRecordError {
-    /// None begins with `v=STSv1;`.
+    /// None begins with `v=STSv1;`, where one that is alone may have space before the semicolon.
     #[error("no TXT record begins with `{SELECTOR}`: add one, or the CNAME that leads to ours")]
     None,
     /// More than one does, which senders take for none (RFC 8461 §3.1).
@@ -61,7 +61,15 @@ impl StsRecord {
 
     /// Finds the record among all TXT records at the name, as a sender does (RFC 8461 §3.1): one element a record,
     /// its strings joined.
+    ///
+    /// A lone record may have space before the first semicolon, as the grammar has it: records are discarded for it
+    /// only where there are several (errata 6285).
     pub fn select(records: &[String]) -> Result<Self, StsRecordError> {
+        if let [only] = records
+            && only.strip_prefix(VERSION).is_some_and(|rest| rest.trim_start_matches(WSP).starts_with(';'))
+        {
+            return Ok(Self::parse(only)?);
+        }
         let mut candidates = records.iter().filter(|text| text.starts_with(SELECTOR));
         match (candidates.next(), candidates.next()) {
             (None, _) => Err(StsRecordError::None),

@@ -85,8 +85,11 @@ fn rfc8461_3_1_other_records_at_the_name_are_discarded() {
 }
 
 #[test]
-fn errata6285_a_space_before_the_first_semicolon_hides_the_record() {
-    assert_eq!(select(&["v=STSv1 ; id=1;"]), Err(StsRecordError::None));
+fn errata6285_a_space_before_the_first_semicolon_hides_the_record_among_others_and_not_alone() {
+    assert_eq!(select(&["v=STSv1 ; id=1;"]).unwrap().id(), &id("1"));
+    assert_eq!(select(&["v=STSv1 ; id=1;", "v=spf1 -all"]), Err(StsRecordError::None));
+    assert_eq!(select(&["v=STSv1 ; id=1;", "v=STSv1; id=2;"]).unwrap().id(), &id("2"));
+    assert_eq!(select(&["v=STSv1 id=1;"]), Err(StsRecordError::None));
 }
 
 #[test]

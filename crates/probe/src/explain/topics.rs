@@ -35,8 +35,8 @@ topics! {
         "The `id` of the record is the one that the sender knows: it keeps the policy that it has.",
         "Nothing, if the policy was not changed; else give the record another `id`, without which nobody fetches the new policy.";
     ["Server certificate not verified"] "RFC 8461 §4.2",
-        "Postfix (deferred, 4.7.5) could not verify that the MX host is one that the policy allows: its certificate has other names, is not trusted, or the host is not covered by the policy.",
-        "Run `mtasts check <domain>`: look for `mx-certificate-name` and `mx-not-covered`.";
+        "Postfix (deferred, 4.7.5) could not verify that the MX host is one that the policy allows: its certificate has other names, is not trusted or has expired, or the host is not covered by the policy.",
+        "Run `mtasts check <domain>`: look for `mx-not-covered` and for what begins with `mx-certificate-`; with smtp_tls_loglevel = 1 Postfix's log has the reason shortly before.";
     ["Server certificate not trusted"] "RFC 8461 §4.2",
         "Postfix (deferred, 4.7.5) does not trust the MX host's certificate: self-signed, expired, a private CA, or sent without its intermediates.",
         "Run `mtasts check <domain>`, and give the MX host a certificate of a public CA with its full chain; on the sender, look whether its CA file is set (smtp_tls_CAfile).";

@@ -163,10 +163,10 @@ catalogue! {
     PolicyStatus = "policy-status", Error, Policy, "RFC 8461 §3.3", FETCH,
         "The policy host answers with another status than 200.",
         "Put the policy at /.well-known/mta-sts.txt of the host mta-sts.<domain>.";
-    PolicyContentType = "policy-content-type", Error, Policy, "RFC 8461 §3.2", INVALID,
+    PolicyContentType = "policy-content-type", Error, Policy, "RFC 8461 §3.2", NOT_READ,
         "The policy is not served as text/plain.",
         "Set `Content-Type: text/plain` for this file.";
-    PolicyTooLarge = "policy-too-large", Error, Policy, "RFC 8461 §3.2", INVALID,
+    PolicyTooLarge = "policy-too-large", Error, Policy, "RFC 8461 §3.2", NOT_READ,
         "The policy is longer than the 64 KB that senders read.",
         "Use fewer MX patterns, or wildcards; check that it is the policy that is served.";
     PolicyDiffers = "policy-differs", Warning, Policy, "RFC 8461 §3.3", NOTHING,
@@ -193,7 +193,7 @@ catalogue! {
     PolicyMxInvalid = "policy-mx-invalid", Error, Policy, "RFC 8461 §4.1", NOTHING,
         "An `mx` line is not the name of a host, or a wildcard for its first label.",
         "Write the name of the host, or `*.` and the domain directly above it; addresses and `*` alone cannot stand there.";
-    PolicyByteOrderMark = "policy-byte-order-mark", Error, Policy, "RFC 8461 §3.2", INVALID,
+    PolicyByteOrderMark = "policy-byte-order-mark", Error, Policy, "RFC 8461 §3.2", NOT_ASCII,
         "The policy begins with a byte order mark, and senders refuse it: they read ASCII, or take the mark for a part of the first key.",
         "Save the file as UTF-8 without a byte order mark.";
     PolicyLine = "policy-line", Warning, Policy, "RFC 8461 §3.2", NOTHING,
@@ -279,7 +279,7 @@ catalogue! {
     MxGood = "mx-good", Ok, Mx, "RFC 8461 §4.2", NOTHING,
         "The MX host offers STARTTLS with a verified certificate, at every address.",
         "";
-    MxAbsent = "mx-absent", Error, Mx, "RFC 5321 §5.1", NO_MX_NAME,
+    MxAbsent = "mx-absent", Error, Mx, "RFC 5321 §5.1", NO_MX_AT_ALL,
         "The domain has neither MX records nor an address: nobody can send it mail.",
         "Publish MX records, or a null MX (`MX 0 .`) if it takes no mail.";
     MxNull = "mx-null", Note, Mx, "RFC 7505 §3", NULL_MX,

@@ -20,6 +20,10 @@ use crate::{
     http_get,
 };
 
+/// How long the most impatient of the known senders waits for a policy: postfix-mta-sts-resolver, unless told otherwise.
+/// RFC 8461 §3.3 suggests a minute.
+const IMPATIENCE: Duration = Duration::from_secs(4);
+
 /// What the host was like, and the text of the first address that served one.
 pub(crate) struct Fetched {
     pub(crate) host: PolicyHostSeen,
@@ -116,6 +120,10 @@ async fn fetch(inspector: &Inspector, host: &HostName, addr: SocketAddr, deadlin
     let took = started.elapsed();
     if let Err(error) = outcome.unwrap_or_else(|_| Err(FetchError::Deadline(until - started))) {
         look.failed(&error);
+    } else if look.text.is_some() && took > IMPATIENCE {
+        let sentence =
+            format!("the policy took {} s: some senders wait for {} s", took.as_secs(), IMPATIENCE.as_secs());
+        look.findings.push(Finding::new(Code::PolicyHostSlow, &look.seen.address, sentence).at_most(Severity::Warning));
     }
     look.seen.took_ms = millis(took);
     look

@@ -6,7 +6,7 @@ use mtasts_model::{
     record::{RecordSyntaxError, StsRecordError},
 };
 
-use super::{Code, Finding, aliases, seen::RecordSeen, text::shown};
+use super::{Code, Finding, Severity, aliases, seen::RecordSeen, text::shown};
 
 /// Records at one name that are looked at.
 const MAX_RECORDS: usize = 32;
@@ -47,6 +47,10 @@ pub(crate) async fn look(resolver: &Resolver, domain: &MailDomain) -> Looked<Rec
         Ok(record) => {
             seen.id = Some(record.id().as_str().to_owned());
             findings.push(Finding::new(Code::StsRecordFound, &name, format!("one record, with id {}", record.id())));
+            if seen.candidates == 0 {
+                let sentence = "there is space before the first semicolon: some senders look for `v=STSv1;`";
+                findings.push(Finding::new(Code::StsRecordSpaces, &name, sentence).at_most(Severity::Warning));
+            }
         }
         Err(error) => {
             findings.push(fault(&name, &texts, &error));

@@ -3,6 +3,5 @@
 
 mod generate;
 mod limits;
-mod peer;
 mod table;
 mod world;

@@ -24,10 +24,6 @@ impl Pki {
         self.ca.der().clone()
     }
 
-    pub(crate) fn root_pem(&self) -> String {
-        self.ca.pem()
-    }
-
     pub(crate) fn valid(&self, name: &str) -> Arc<ServerConfig> {
         self.signed(&CertificateParams::new([name.to_owned()]).unwrap())
     }

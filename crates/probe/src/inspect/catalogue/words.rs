@@ -34,7 +34,13 @@ words! {
         RESOLVER: "Cannot connect to host mta-sts.… certificate verify failed: certificate is not yet valid";
     HOST_NAME = TLS_RPT: "sts-webpki-invalid", RESOLVER: "STSFetchResult.FETCH_ERROR",
         RESOLVER: "certificate verify failed: Hostname mismatch, certificate is not valid for 'mta-sts.…'";
+    /// Such as a body that the sender does not even read.
+    NOT_READ = RESOLVER: "STSFetchResult.FETCH_ERROR", TLS_RPT: "sts-policy-invalid",
+        RESOLVER: "STS policy fetch for domain … failed with error";
+    NOT_ASCII = RESOLVER: "STSFetchResult.FETCH_ERROR", TLS_RPT: "sts-policy-invalid",
+        RESOLVER: "STS policy fetch for domain … failed with error: 'ascii' codec can't decode byte";
     MX_NOT_IN_POLICY = TLS_RPT: "validation-failure", POSTFIX: "Server certificate not verified",
+        POSTFIX: "certificate verification failed for …: num=62:hostname mismatch",
         MICROSOFT: "5.4.8 MX hosts of '…' failed MTA-STS validation";
     NO_START_TLS = TLS_RPT: "starttls-not-supported",
         POSTFIX: "TLS is required, but was not offered by host …",
@@ -43,25 +49,30 @@ words! {
         POSTFIX: "TLS is required, but host … refused to start TLS: …";
     SELF_SIGNED = TLS_RPT: "certificate-not-trusted",
         POSTFIX: "certificate verification failed for …: self-signed certificate",
+        POSTFIX: "Server certificate not verified",
         POSTFIX: "Server certificate not trusted",
         EXIM: "SSL verify error: … error=self-signed certificate",
         MICROSOFT: "5.7.5 Remote certificate failed MTA-STS validation";
     UNTRUSTED = TLS_RPT: "certificate-not-trusted",
         POSTFIX: "certificate verification failed for …: untrusted issuer …",
+        POSTFIX: "Server certificate not verified",
         POSTFIX: "Server certificate not trusted",
         EXIM: "SSL verify error: … error=unable to get local issuer certificate",
         MICROSOFT: "5.7.5 Remote certificate failed MTA-STS validation";
     EXPIRED = TLS_RPT: "certificate-expired",
         POSTFIX: "certificate verification failed for …: certificate has expired",
+        POSTFIX: "Server certificate not verified",
         POSTFIX: "Server certificate not trusted",
         EXIM: "SSL verify error: … error=certificate has expired",
         MICROSOFT: "5.7.5 Remote certificate failed MTA-STS validation";
     NOT_YET = TLS_RPT: "certificate-expired",
         POSTFIX: "certificate verification failed for …: certificate not yet valid",
+        POSTFIX: "Server certificate not verified",
         POSTFIX: "Server certificate not trusted",
         EXIM: "SSL verify error: … error=certificate is not yet valid",
         MICROSOFT: "5.7.5 Remote certificate failed MTA-STS validation";
     WRONG_NAME = TLS_RPT: "certificate-host-mismatch",
+        POSTFIX: "certificate verification failed for …: num=62:hostname mismatch",
         POSTFIX: "Server certificate not verified",
         EXIM: "SSL verify error: certificate name mismatch",
         GOOGLE: "TLS Negotiation failed, the certificate doesn't match the host",
@@ -72,6 +83,10 @@ words! {
         POSTFIX: "conversation with … timed out while receiving the initial server greeting";
     UNWILLING = POSTFIX: "host … refused to talk to me: …";
     NO_MX_NAME = POSTFIX: "Host or domain name not found. Name service error for name=… type=MX",
+        EXIM: "all relevant MX records point to non-existent hosts";
+    /// Postfix asks for the domain's own address last.
+    NO_MX_AT_ALL = POSTFIX: "Host or domain name not found. Name service error for name=… type=MX",
+        POSTFIX: "Host or domain name not found. Name service error for name=… type=A",
         EXIM: "all relevant MX records point to non-existent hosts";
     NO_MX_ADDRESS = POSTFIX: "Host or domain name not found. Name service error for name=… type=A",
         EXIM: "all relevant MX records point to non-existent hosts";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, future, stream};
 use mtasts_model::{Clock, SystemClock};
-use mtasts_probe::inspect::{Delivery, Safety, seen::SmtpOutcome};
+use mtasts_probe::inspect::{Delivery, Safety, Severity, seen::SmtpOutcome};
 use rustls::ServerConfig;
 
 use super::world::{DOMAIN, HOST, MX, POLICY, RECORD, TLS_RPT, Tls, World, codes};
@@ -23,7 +23,7 @@ fn policy(mode: &str, mx: &[&str], max_age: u32) -> String {
 }
 
 /// Of the record and of reports.
-pub(super) fn records() -> Vec<(&'static str, World, Vec<&'static str>)> {
+fn records() -> Vec<(&'static str, World, Vec<&'static str>)> {
     let broken = |what, text, code| (what, World::new().record(text), vec![code]);
     vec![
         ("nothing at all is wrong", World::new(), vec![]),
@@ -35,6 +35,12 @@ pub(super) fn records() -> Vec<(&'static str, World, Vec<&'static str>)> {
         broken("quotes", "\"v=STSv1; id=1;\"", "sts-record-quotes"),
         broken("another version", "v=STS1; id=1;", "sts-record-version"),
         broken("space in front", " v=STSv1; id=1;", "sts-record-spaces"),
+        broken("space before the semicolon", "v=STSv1 ; id=1;", "sts-record-spaces"),
+        (
+            "space before the semicolon, and others beside it",
+            World::new().record("v=STSv1 ; id=1;").dns(|t| t.txt(RECORD, "hello")),
+            vec!["sts-record-spaces"],
+        ),
         broken("space around the equals sign", "v = STSv1; id = 1;", "sts-record-spaces"),
         broken("no id", "v=STSv1;", "sts-record-id"),
         broken("an id with hyphens", "v=STSv1; id=2026-01-01;", "sts-record-id"),
@@ -97,7 +103,7 @@ pub(super) fn records() -> Vec<(&'static str, World, Vec<&'static str>)> {
 }
 
 /// Of the policy host, its certificate, and the text.
-pub(super) fn policy_hosts() -> Vec<(&'static str, World, Vec<&'static str>)> {
+fn policy_hosts() -> Vec<(&'static str, World, Vec<&'static str>)> {
     let text = |what, text: &str, codes: &[&'static str]| (what, World::new().policy(text), codes.to_vec());
     let unserved = |what, world: World, code| (what, world, vec![code]);
     let two_addresses = |t: Table| t.address(HOST, "127.0.0.77");
@@ -326,6 +332,23 @@ async fn a_failing_mx_costs_mail_with_enforce_and_not_while_testing() {
     assert_eq!((greylisted.hosts[0].today, greylisted.enforce), (Delivery::Unknown, Safety::Unproven));
     let null = World::new().dns(|t| t.without(DOMAIN).mx(DOMAIN, 0, ".")).inspect().await.verdict;
     assert_eq!(null.enforce, Safety::NoMail);
+}
+
+#[tokio::test]
+async fn a_policy_that_senders_refuse_is_read_on_and_not_called_published() {
+    let two_years = policy("enforce", &[MX], 63_115_200);
+    for text in [format!("\u{feff}{POLICY}"), two_years] {
+        let verdict = World::new().policy(&text).inspect().await.verdict;
+        assert_eq!((verdict.published, verdict.mode), (false, Some(mtasts_model::Mode::Enforce)), "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn space_before_the_semicolon_hides_a_record_only_among_others() {
+    let alone = World::new().record("v=STSv1 ; id=1;").inspect().await;
+    assert_eq!((alone.verdict.published, alone.verdict.severity), (true, Severity::Warning));
+    let among_others = World::new().record("v=STSv1 ; id=1;").dns(|t| t.txt(RECORD, "hello")).inspect().await;
+    assert_eq!((among_others.verdict.published, among_others.verdict.severity), (false, Severity::Error));
 }
 
 /// All ways in which a certificate for this name does not do.

@@ -115,7 +115,7 @@ impl World {
         served.inspector.inspect(&domain, served.options, SystemClock.now()).await
     }
 
-    /// Lets it be looked at, also by others.
+    /// Lets it be looked at, as often as one likes.
     pub(super) async fn serve(self) -> Served {
         let pki = Pki::new();
         let (policy_port, requests) = if let Some(bytes) = self.host_raw {
@@ -128,9 +128,8 @@ impl World {
         let mut config = ProbeConfig { policy_port, smtp_port: smtp.addr.port(), ..config(&pki, 0) };
         config.timeouts = PATIENT;
         (self.adjust)(&mut config);
-        let (policy_port, dns) = (config.policy_port, self.table.serve().await);
-        let inspector = Inspector::new(config, resolver(dns), Arc::new(self.pacer));
-        Served { inspector, options: self.options, dns, policy_port, requests, root: pki.root_pem() }
+        let inspector = Inspector::new(config, resolver(self.table.serve().await), Arc::new(self.pacer));
+        Served { inspector, options: self.options, requests }
     }
 }
 
@@ -138,12 +137,8 @@ impl World {
 pub(super) struct Served {
     pub(super) inspector: Inspector,
     pub(super) options: InspectOptions,
-    pub(super) dns: SocketAddr,
-    pub(super) policy_port: u16,
     /// What the policy host was asked.
     pub(super) requests: Arc<Mutex<Vec<String>>>,
-    /// PEM.
-    pub(super) root: String,
 }
 
 /// A busy machine must not look like a broken domain: many looks run here at the same time.
