@@ -1,7 +1,8 @@
--- The sums of `report_days` over all of a tenant's domains, by month: a view of a year would read a hundred thousand rows of
--- days. Of one domain there are few enough.
+-- The sums of `report_days` by month: a view of a year would read up to a hundred thousand rows of days.
 CREATE TABLE report_months (
     tenant_id uuid NOT NULL,
+    -- The nil UUID: over all of the tenant's domains.
+    domain_id uuid NOT NULL,
     kind text COLLATE "C" NOT NULL CHECK (kind IN ('tls-rpt', 'dmarc')),
     dimension text COLLATE "C" NOT NULL,
     -- Its first day.
@@ -14,16 +15,15 @@ CREATE TABLE report_months (
     -- On which days of it the value was reported first and last. They stay when a report is taken back.
     first_day date NOT NULL,
     last_day date NOT NULL,
-    PRIMARY KEY (tenant_id, kind, dimension, month, value, grade)
+    PRIMARY KEY (tenant_id, domain_id, kind, dimension, month, value, grade)
 ) WITH (fillfactor = 80);
 CREATE INDEX report_months_by_month ON report_months (month, tenant_id);
 
 INSERT INTO report_months
-    SELECT tenant_id, kind, dimension, date_trunc('month', day)::date, value, grade,
+    SELECT tenant_id, domain_id, kind, dimension, date_trunc('month', day)::date, value, grade,
         least(sum(reports), 9223372036854775807)::bigint, least(sum(good), 9223372036854775807)::bigint,
         least(sum(bad), 9223372036854775807)::bigint, min(day), max(day)
-    FROM report_days WHERE domain_id = '00000000-0000-0000-0000-000000000000'
-    GROUP BY tenant_id, kind, dimension, date_trunc('month', day), value, grade;
+    FROM report_days GROUP BY tenant_id, domain_id, kind, dimension, date_trunc('month', day), value, grade;
 
 ALTER TABLE report_months ENABLE ROW LEVEL SECURITY;
 ALTER TABLE report_months FORCE ROW LEVEL SECURITY;

@@ -85,9 +85,8 @@ INSERT INTO report_days
                 WHERE ago < 30 AND dimension NOT IN ('mx', 'policy', 'alignment') AND (dimension <> 'total' OR v = 1)
         ) values_of_day
     WHERE grade IS NOT NULL;
-INSERT INTO report_months SELECT tenant_id, kind, dimension, date_trunc('month', day)::date, value, grade, sum(reports),
-    sum(good), sum(bad), min(day), max(day) FROM report_days
-    WHERE domain_id = '00000000-0000-0000-0000-000000000000' GROUP BY 1, 2, 3, 4, 5, 6;
+INSERT INTO report_months SELECT tenant_id, domain_id, kind, dimension, date_trunc('month', day)::date, value, grade, sum(reports),
+    sum(good), sum(bad), min(day), max(day) FROM report_days GROUP BY 1, 2, 3, 4, 5, 6, 7;
 INSERT INTO failure_kinds
     SELECT bench_id('tenant', 1), bench_id('domain', i), 'failure with a value of usual length ' || v, '', current_date - 40,
         current_date, now() - interval '40 days', now(), 100, true

@@ -336,7 +336,7 @@ impl TenantTx {
     }
 
     /// Where sums of a range stand, with `value`, `grade`, the figures, `first_day` and `last_day`, and the parameters: by
-    /// day, and over all domains whole months by month.
+    /// day, and whole months by month.
     async fn report_sums(
         &self,
         range: &ReportRange,
@@ -349,16 +349,16 @@ impl TenantTx {
             rows = format!(
                 "{BY_DAY} WHERE {WHICH} AND day < $8 UNION ALL {BY_DAY} WHERE {WHICH} AND day >= $9
                 UNION ALL SELECT value, grade, reports, good, bad, first_day, last_day FROM report_months
-                WHERE tenant_id = $1 AND kind = $3 AND dimension = $4 AND month >= $8 AND month < $9 AND grade = ANY ($7)"
+                WHERE tenant_id = $1 AND domain_id = $2 AND kind = $3 AND dimension = $4 AND month >= $8 AND month < $9 AND grade = ANY ($7)"
             );
         }
         Ok((format!("({rows}) AS sums_of_range"), values))
     }
 
-    /// The first of the months that lie within the range, and the one behind the last; over all domains only. A month of
+    /// The first of the months that lie within the range, and the one behind the last. A month of
     /// which days have been forgotten already is not whole: it has their figures still.
     async fn whole_months(&self, range: &ReportRange) -> Result<Option<(NaiveDate, NaiveDate)>, StoreError> {
-        if range.domain.is_some() || (range.to - range.from).num_days() < FEWEST_DAYS_BY_MONTH {
+        if (range.to - range.from).num_days() < FEWEST_DAYS_BY_MONTH {
             return Ok(None);
         }
         let oldest = "SELECT min(day) AS day FROM report_days

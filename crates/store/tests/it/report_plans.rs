@@ -48,7 +48,7 @@ const LOAD: &str = "
             'pass', 'pass', true, '{}' FROM n;
     INSERT INTO report_days SELECT uid('ten', i % 100), uid('dom', i % 1000), 'tls-rpt', 'mx', '2026-01-01', 'mx' || i,
         'anonymous', 1, 1, 1 FROM n;
-    INSERT INTO report_months SELECT uid('ten', i % 100), 'tls-rpt', 'mx', '2026-01-01', 'mx' || i, 'anonymous', 1, 1, 1,
+    INSERT INTO report_months SELECT uid('ten', i % 100), uid('dom', i % 1000), 'tls-rpt', 'mx', '2026-01-01', 'mx' || i, 'anonymous', 1, 1, 1,
         '2026-01-01', '2026-01-01' FROM n;
     INSERT INTO failure_kinds SELECT uid('ten', i % 100), uid('dom', i % 1000), 'x', 'mx' || i, '2026-01-01', '2026-01-01',
         now(), now(), 1, false FROM n;

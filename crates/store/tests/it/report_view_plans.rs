@@ -53,9 +53,8 @@ const LOAD: &str = r"
             unnest(ARRAY['tls-rpt', 'dmarc']) k,
             unnest(ARRAY['total', 'organization', 'result', 'mx', 'failure', 'edge']) dimension,
             generate_series(0, 149) ago, generate_series(1, 5) v;
-    INSERT INTO report_months SELECT tenant_id, kind, dimension, date_trunc('month', day)::date, value, grade, sum(reports),
-        sum(good), sum(bad), min(day), max(day) FROM report_days
-        WHERE domain_id = '00000000-0000-0000-0000-000000000000' GROUP BY 1, 2, 3, 4, 5, 6;
+    INSERT INTO report_months SELECT tenant_id, domain_id, kind, dimension, date_trunc('month', day)::date, value, grade,
+        sum(reports), sum(good), sum(bad), min(day), max(day) FROM report_days GROUP BY 1, 2, 3, 4, 5, 6, 7;
     INSERT INTO failure_kinds SELECT uid('ten', 1), uid('dom', i), 'failure' || v, '', current_date, current_date, now(),
         now(), 1, true FROM generate_series(1, 10000) i, generate_series(1, 5) v;
     ANALYZE";

@@ -96,10 +96,10 @@ async fn apply(fixture: &Fixture, worker: &Store, arrival: DueArrival, reports: 
 
 /// Days whose sums are not in those of their month, and the other way round.
 const NOT_ALIKE: &str = "
-    SELECT count(*) FROM (SELECT tenant_id, kind, dimension, date_trunc('month', day)::date AS month, value, grade,
+    SELECT count(*) FROM (SELECT tenant_id, domain_id, kind, dimension, date_trunc('month', day)::date AS month, value, grade,
             sum(reports) AS reports, sum(good) AS good, sum(bad) AS bad FROM report_days
-        WHERE domain_id = '00000000-0000-0000-0000-000000000000' GROUP BY 1, 2, 3, 4, 5, 6) d
-    FULL JOIN report_months m USING (tenant_id, kind, dimension, month, value, grade)
+        GROUP BY 1, 2, 3, 4, 5, 6, 7) d
+    FULL JOIN report_months m USING (tenant_id, domain_id, kind, dimension, month, value, grade)
     WHERE (d.reports, d.good, d.bad) IS DISTINCT FROM (m.reports::numeric, m.good::numeric, m.bad::numeric)";
 
 async fn days(fixture: &Fixture, tenant: TenantId) -> Vec<String> {
@@ -494,9 +494,9 @@ async fn a_view_of_many_days_takes_whole_months_together_and_comes_to_the_same()
         let arrival = claim(&fixture, &worker, tenant).await.remove(0);
         assert_eq!(apply(&fixture, &worker, arrival, vec![report]).await, (Some(1), 0));
     }
-    let view = async |from: &str, to: &str| {
+    let view_of = async |domain: Option<DomainId>, from: &str, to: &str| {
         let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
-        let range = ReportRange { domain: None, kind: ReportKind::TlsRpt, from, to, grades: Vec::new() };
+        let range = ReportRange { domain, kind: ReportKind::TlsRpt, from, to, grades: Vec::new() };
         let tx = api.tenant_tx(tenant).await.unwrap();
         let found = tx.report_breakdown(&range, ReportDimension::Organization, ReportOrder::Bad, 10).await.unwrap();
         assert_eq!(found.number, tx.report_organizations(&range).await.unwrap());
@@ -508,6 +508,7 @@ async fn a_view_of_many_days_takes_whole_months_together_and_comes_to_the_same()
         lines.sort();
         lines.join(";")
     };
+    let view = async |from: &str, to: &str| view_of(None, from, to).await;
     let by_day = async |from: &str, to: &str| {
         let sql = format!(
             "SELECT string_agg(line, ';' ORDER BY line) FROM (SELECT concat_ws(' ', value, sum(reports), sum(good), sum(bad),
@@ -528,7 +529,9 @@ async fn a_view_of_many_days_takes_whole_months_together_and_comes_to_the_same()
     ];
     for (number, from) in ends.iter().enumerate() {
         for to in &ends[number..] {
-            assert_eq!(view(from, to).await, by_day(from, to).await, "{from} to {to}");
+            let expected = by_day(from, to).await;
+            assert_eq!(view(from, to).await, expected, "{from} to {to}");
+            assert_eq!(view_of(Some(domain), from, to).await, expected, "{from} to {to}");
         }
     }
     // What is taken from the months shows when they say something else.
