@@ -226,7 +226,8 @@ impl Config {
         self.names.rules();
         self.edge.config(&self.data_dir)?;
         self.check_zones()?;
-        if roles.has_nameserver() {
+        // As it is started: alone, or where there is something to answer.
+        if roles.has_nameserver() && (!roles.has_worker() || self.has_embedded_zone()) {
             self.nameserver.config(self)?;
         }
         if roles.has_worker() {
@@ -362,6 +363,16 @@ mod tests {
     }
 
     #[test]
+    fn where_no_zone_is_our_own_nobody_asks_for_our_nameservers_addresses() {
+        let elsewhere = "[nameserver]\nlisten = [\"0.0.0.0:53\"]\n[zones.a]\nprovider = \"rfc2136\"\n\
+                         authoritative = [\"192.0.2.1:53\"]\n";
+        let config = from_text(elsewhere).unwrap();
+        config.verify(RoleSet::ALL).unwrap();
+        assert!(config.verify(RoleSet::NAMESERVER).is_err());
+        assert!(from_text("[nameserver]\nlisten = [\"0.0.0.0:53\"]\n").unwrap().verify(RoleSet::ALL).is_err());
+    }
+
+    #[test]
     fn a_role_needs_no_secret_that_only_another_one_reads() {
         let text = "[issuer]\nkind = \"acme\"\ndirectory = \"https://ca.test/dir\"\neab_key_id = \"1\"\n\
                     [mail]\nrelay = \"relay.test\"\nfrom = \"a@b.test\"\nusername = \"u\"\npassword_file = \"/nowhere/1\"\n\
@@ -376,7 +387,7 @@ mod tests {
             (RoleSet::NAMESERVER, "nameserver.transfers"),
             (RoleSet::WORKER, "zones.<id>.secret"),
             (RoleSet::API, "domain_connect.private_key_file"),
-            (RoleSet::ALL, "nameserver.transfers"),
+            (RoleSet::ALL, "zones.<id>.secret"),
         ] {
             let error = config.verify(roles).unwrap_err();
             assert!(crate::startup::causes(&error).contains(key), "{key}: {error:?}");
