@@ -84,7 +84,7 @@ class Machine:
         """Lays the volumes out below the folder, and gives the arguments and the environment of the container. `listen`
         stands for the pod's own address: configurations name the unspecified one."""
         folder = pathlib.Path(folder).resolve()
-        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
         places = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
 
         def local(text):
