@@ -103,7 +103,8 @@
 {{- end }}
 {{ end -}}
 
-{{/* The environment of a role: the addresses of database and Redis, and no others. dict "root" "role". */}}
+{{/* The environment of a role: the addresses of database and Redis, and no others. The migration has the logins that it is
+     told to make (--roles) too. dict "root" "role". */}}
 {{- define "mtasts.env" -}}
 {{- $values := .root.Values -}}
 {{- $login := dict "api" "api" "worker" "worker" "edge" "edge" "nameserver" "edge" "intake" "intake" -}}
@@ -113,6 +114,15 @@
     secretKeyRef:
       name: {{ $values.database.existingSecret }}
       key: {{ index $values.database.keys $key }}
+{{- if and (eq .role "migrate") (has "--roles" $values.migrate.args) }}
+{{- range list "api" "worker" "edge" "intake" }}
+- name: MTASTS__DATABASE__{{ upper . }}_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ $values.database.existingSecret }}
+      key: {{ index $values.database.keys . }}
+{{- end }}
+{{- end }}
 {{- if and $values.redis.existingSecret (ne .role "migrate") }}
 - name: MTASTS__REDIS__URL
   valueFrom:

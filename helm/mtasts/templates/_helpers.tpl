@@ -115,11 +115,12 @@ loadBalancerSourceRanges: {{ toYaml . | nindent 2 }}
   "issuer" (list "eab_hmac_key" "root_file")
   "probe" (list "extra_roots_file")
   "mail" (list "password" "password_file")
-  "domain_connect" (list "private_key_file") -}}
+  "domain_connect" (list "private_key_file")
+  "telemetry" (list "authorization") -}}
 {{- range $section, $keys := $owned -}}
 {{- range $keys -}}
 {{- if hasKey (default dict (index $config $section)) . -}}
-{{- fail (printf "config.%s.%s is set by the chart, from its own values or from a Secret that they name" $section .) -}}
+{{- fail (printf "config.%s.%s is set by the chart, from its own values or from a Secret that they name, or by pod.env" $section .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -10,7 +10,7 @@ from rendered import ROOT, WORKLOADS, containers, find, pod_labels, pod_spec, ro
 
 STOP_DEADLINE = 25  # crates/app/src/roles.rs
 # Keys of the configuration with a secret in them (docs/CONFIGURATION.md).
-SECRET_KEYS = {"key_ring", "operator_token", "url", "api_url", "worker_url", "edge_url", "intake_url", "secret", "password", "eab_hmac_key"}
+SECRET_KEYS = {"key_ring", "operator_token", "url", "api_url", "worker_url", "edge_url", "intake_url", "secret", "password", "eab_hmac_key", "authorization"}
 LOGINS = {"api": "API", "worker": "WORKER", "edge": "EDGE", "nameserver": "EDGE", "intake": "INTAKE"}
 
 
