@@ -58,6 +58,7 @@ pub(crate) struct Connection {
 pub(crate) struct Server {
     handle: ServerHandle,
     thread: JoinHandle<()>,
+    has_tls: bool,
 }
 
 impl Server {
@@ -68,7 +69,7 @@ impl Server {
         tls: ServerConfig,
     ) -> Result<Self, IntakeError> {
         let (started, starting) = std::sync::mpsc::sync_channel(1);
-        let shared = Arc::clone(shared);
+        let (shared, has_tls) = (Arc::clone(shared), !https.is_empty());
         let serve = move || {
             let served = System::new().block_on(async move {
                 let server = match build(&shared, http, https, &tls) {
@@ -87,15 +88,16 @@ impl Server {
         };
         let thread = thread::Builder::new().name("intake-http".to_owned()).spawn(serve).map_err(IntakeError::Http)?;
         let handle = starting.recv().map_err(io::Error::other).and_then(|started| started);
-        Ok(Self { handle: handle.map_err(IntakeError::Http)?, thread })
+        Ok(Self { handle: handle.map_err(IntakeError::Http)?, thread, has_tls })
     }
 
     /// Takes no more connections, and lets requests end, for as long as this and for 15 seconds at most. Before that it
-    /// serves on for two, if connections are open. To be called when `stop` has been told.
+    /// serves on for two, if connections are open or may be. To be called when `stop` has been told.
     pub(crate) async fn stop(self, deadline: Duration, shared: &Shared) {
         let gone = async {
-            // First of all those are counted that the kernel has taken already.
-            sleep(PAUSE).await;
+            // Connections are counted once they have been taken, and their TLS handshake is done: how many are on their
+            // way there is not known.
+            sleep(if self.has_tls { FAREWELL } else { PAUSE }).await;
             while shared.http_places.open() > 0 {
                 sleep(PAUSE).await;
             }
