@@ -26,7 +26,7 @@ COPY crates crates
 COPY tools tools
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     PATH=$PATH:/opt/cyclonedx/bin \
-    cargo cyclonedx --manifest-path crates/app/Cargo.toml --format json --override-filename sbom.cdx \
+    cargo cyclonedx --manifest-path crates/app/Cargo.toml --format json --spec-version 1.5 --override-filename sbom.cdx \
     && install -D -m 644 crates/app/sbom.cdx.json /out/usr/share/doc/mtasts/sbom.cdx.json
 
 FROM toolchain AS build
