@@ -8,7 +8,8 @@ import tomllib
 
 from rendered import ROOT, WORKLOADS, containers, find, pod_labels, pod_spec, role
 
-STOP_DEADLINE = 25  # crates/app/src/roles.rs
+# How long a process takes at most to end.
+STOP_DEADLINE = int(re.search(r"STOP_DEADLINE: Duration = Duration::from_secs\((\d+)\)", (ROOT / "crates/app/src/roles.rs").read_text())[1])
 # Keys of the configuration with a secret in them (docs/CONFIGURATION.md).
 SECRET_KEYS = {"key_ring", "operator_token", "url", "api_url", "worker_url", "edge_url", "intake_url", "secret", "password", "eab_hmac_key", "authorization"}
 LOGINS = {"api": "API", "worker": "WORKER", "edge": "EDGE", "nameserver": "EDGE", "intake": "INTAKE"}

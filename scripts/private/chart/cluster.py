@@ -128,13 +128,13 @@ async def get(address, path, deadline):
 
 
 class Pod:
-    """One pod, from the rendered object to its end. `asked` counts answers of its probes."""
+    """One pod, from the rendered object to its end. It may take over the folder, with the volumes, of one before it."""
 
-    def __init__(self, cluster, made, number):
+    def __init__(self, cluster, made, number, folder=None):
         self.cluster, self.made, self.spec = cluster, made, pod_spec(made)
         self.name = f"{made['metadata']['name']}-{number}"
         self.address = f"{cluster.network}.{number}"
-        self.folder = cluster.folder / self.name
+        self.folder = folder or cluster.folder / self.name
         self.container = self.spec["containers"][0]
         self.ports = {port["name"]: port["containerPort"] for port in self.container.get("ports", [])}
         self.ready, self.stopping = False, False
@@ -187,6 +187,17 @@ class Pod:
                 self.ready = ready
                 (self.cluster.join if ready and not self.stopping else self.cluster.leave)(self)
             await asyncio.sleep(1)
+
+    async def crash(self):
+        """Its container dies, and is started again: the volumes are as they were."""
+        self.watcher.cancel()
+        self.cluster.leave(self)
+        self.cluster.running.remove(self)
+        # What is under way dies with it, which is not the question here.
+        await asyncio.sleep(0.5)
+        self.process.kill()
+        await self.process.wait()
+        await self.start()
 
     async def terminate(self):
         """As the kubelet does it: preStop while the word of the pod's end spreads, SIGTERM, and SIGKILL when the time is up."""
@@ -266,9 +277,9 @@ class Cluster:
                         return f"{pod.address}:{port}"
         return argument
 
-    def pod(self, made):
+    def pod(self, made, folder=None):
         self.number += 1
-        return Pod(self, made, self.number)
+        return Pod(self, made, self.number, folder)
 
     async def complete(self, made):
         """Runs a Job's or a test's containers to their end, those of the beginning one by one."""
@@ -281,12 +292,21 @@ class Cluster:
         return pod
 
     async def roll(self, role):
-        """A rolling restart: for each pod a new one first, then the old one goes."""
+        """A rolling restart: for each pod a new one first, then the old one goes; in a StatefulSet, where the new one takes
+        over its volumes, the other way round."""
         times = []
-        for old in [pod for pod in self.running if pod.made["metadata"]["labels"]["app.kubernetes.io/component"] == role]:
-            await self.pod(old.made).start()
-            times.append(await old.terminate())
+        for old in self.of(role):
+            if old.made["kind"] == "StatefulSet":
+                times.append(await old.terminate())
+                await self.pod(old.made, old.folder).start()
+            else:
+                await self.pod(old.made).start()
+                times.append(await old.terminate())
         return times
+
+    def of(self, role):
+        """The pods of a role."""
+        return [pod for pod in self.running if pod.made["metadata"]["labels"]["app.kubernetes.io/component"] == role]
 
     async def stop(self):
         await asyncio.gather(*(pod.terminate() for pod in list(self.running)))
