@@ -9,6 +9,7 @@ mod config;
 mod customer_dns;
 mod digest_pages;
 mod domain_connect;
+mod drain;
 mod enforce;
 mod extract;
 mod limits;

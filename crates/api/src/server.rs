@@ -30,6 +30,7 @@ use crate::{
     customer_dns::{CustomerDns, Places},
     digest_pages,
     domain_connect::DomainConnect,
+    drain::{self, Farewell},
     limits::Limits,
     observe::observe,
     openapi::{base, openapi},
@@ -180,10 +181,12 @@ impl ApiServer {
         // Dropped with `run`, which tells the runner as well.
         let (stop_runner, runner_stopped) = watch::channel(false);
         let (ended, mut end) = oneshot::channel::<io::Result<()>>();
+        let farewell = Farewell::default();
+        let connections = farewell.clone();
         let serve = move || {
             let outcome = System::new().block_on(async move {
                 let state = web::Data::new(self.state);
-                let server = build(self.listeners, &state)?;
+                let server = build(self.listeners, &state, &connections)?;
                 // A receiver that is gone means that `run` was dropped: the server is then stopped by its own drop.
                 let _ = started.send(server.handle());
                 let drain_deadline = state.config.drain_deadline;
@@ -205,6 +208,7 @@ impl ApiServer {
                         tracing::info!("the API drains");
                         // A receiver that is gone means that the runner has ended.
                         let _ = stop_runner.send(true);
+                        farewell.say().await;
                         guard.0.stop(true).await;
                         end.await
                     }
@@ -220,14 +224,21 @@ impl ApiServer {
     }
 }
 
-fn build(listeners: Vec<(SocketAddr, TcpListener)>, state: &web::Data<State>) -> io::Result<Server> {
+fn build(
+    listeners: Vec<(SocketAddr, TcpListener)>,
+    state: &web::Data<State>,
+    farewell: &Farewell,
+) -> io::Result<Server> {
     let state = state.clone();
     let config = state.config.clone();
     let openapi = openapi();
+    let (on_connect, farewell) = (farewell.on_connect(), farewell.clone());
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            .app_data(farewell.clone())
             .wrap(from_fn(observe))
+            .wrap(from_fn(drain::tell))
             .into_utoipa_app()
             .openapi(base())
             .configure(v1::configure)
@@ -245,6 +256,7 @@ fn build(listeners: Vec<(SocketAddr, TcpListener)>, state: &web::Data<State>) ->
             .service(documentation(openapi.clone()))
             .default_service(web::to(pages::fallback))
     })
+    .on_connect(on_connect)
     .workers(config.workers.max(1))
     .max_connections(config.max_connections)
     .keep_alive(config.keep_alive)

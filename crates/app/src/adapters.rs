@@ -15,7 +15,7 @@ pub(crate) use self::{
     domain_connect::ProvidersWeb,
     edge_feed::EdgeFeed,
     keys::CertificateKeys,
-    node::{Node, node_id},
+    node::{Node, node_id, node_name},
     webhooks::WebhookSecrets,
     zone::{NoZone, StoredZone, ZoneFollower},
 };

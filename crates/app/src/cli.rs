@@ -4,6 +4,7 @@ mod arrivals;
 mod audit;
 mod dnssec;
 mod inspect;
+mod ready;
 mod reports;
 mod zones;
 
@@ -83,6 +84,8 @@ enum AdminCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Ask processes whether they are ready
+    Ready(ready::ReadyArgs),
     /// List edges and nameservers, or take one out of service that cannot do so itself
     Nodes(NodesArgs),
     /// Keys that the service's zone is signed with by our own nameservers
@@ -198,6 +201,8 @@ enum CommandError {
     NoHosting(String),
     #[error("{0} of the hostings cannot be used")]
     HostingsUnusable(usize),
+    #[error("{0} are not ready")]
+    Unready(usize),
     #[error("{0} of the audit logs are broken")]
     AuditBroken(usize),
     #[error("cannot read {}", .path.display())]
@@ -233,6 +238,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
             Ok(())
         }
         Command::Admin(AdminCommand::Prune { days, config }) => prune(days, &config),
+        Command::Admin(AdminCommand::Ready(args)) => ready::ready(&args),
         Command::Admin(AdminCommand::Nodes(NodesArgs { command: None, config })) => list_nodes(&config),
         Command::Admin(AdminCommand::Nodes(NodesArgs {
             command: Some(NodesCommand::Retire { id, config }), ..
@@ -352,7 +358,7 @@ fn retire_node(id: NodeId, args: &ConfigArgs) -> Outcome {
 
 fn config_check(args: &ConfigArgs) -> Outcome {
     let config = load(args)?;
-    config.verify()?;
+    config.verify(RoleSet::ALL)?;
     println!("the configuration is sound");
     Ok(())
 }

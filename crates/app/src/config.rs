@@ -41,7 +41,7 @@ pub(crate) use self::{
     webhooks::WebhooksSection,
 };
 use self::{oidc::OidcIssuer, zones::ZoneHosting};
-use crate::startup::StartupError;
+use crate::{roles::RoleSet, startup::StartupError};
 
 /// Everything that an operator may set. Every key has a default.
 #[derive(Debug, Clone, Deserialize)]
@@ -219,27 +219,36 @@ impl Config {
         read.map_err(|error| ConfigError::Read(Box::new(error)))
     }
 
-    /// Builds what can be built from the configuration without touching anything outside, so that mistakes show.
-    pub(crate) fn verify(&self) -> Result<(), StartupError> {
+    /// Builds what can be built from the configuration without touching anything outside, so that mistakes show. Of
+    /// the files that it names, those that these roles read are read: no other process needs to have them.
+    pub(crate) fn verify(&self, roles: RoleSet) -> Result<(), StartupError> {
         self.service.zone()?;
         self.names.rules();
         self.edge.config(&self.data_dir)?;
-        self.nameserver.config(self)?;
         self.check_zones()?;
+        // As it is started: alone, or where there is something to answer.
+        if roles.has_nameserver() && (!roles.has_worker() || self.has_embedded_zone()) {
+            self.nameserver.config(self)?;
+        }
+        if roles.has_worker() {
+            self.check_providers()?;
+            self.mail_relay()?.map(mtasts_worker::Relay::new).transpose()?;
+            self.issuer.check()?;
+            self.reports.origins()?;
+        }
+        if roles.has_api() {
+            self.domain_connect.identity(self.service.zone()?.as_str())?;
+        }
         self.probe(std::sync::Arc::new(mtasts_model::SystemClock))?;
         self.worker.config(self, "check".to_owned())?;
         self.webhooks.config()?;
         self.intake.config(self)?;
         self.reports.retention()?;
-        self.reports.origins()?;
-        self.mail_relay()?.map(mtasts_worker::Relay::new).transpose()?;
-        self.issuer.check()?;
         self.api.public_url()?;
         self.limits.settings()?;
         oidc::configs(&self.oidc)?;
         self.quotas.quotas()?;
         self.customer_dns.cloudflare_api()?;
-        self.domain_connect.identity(self.service.zone()?.as_str())?;
         if let Err(error) = crate::logging::filter(&self.log.level) {
             return Err(ConfigError::value("log.level", error).into());
         }
@@ -261,7 +270,7 @@ mod tests {
     #[test]
     fn no_configuration_is_a_sound_one() {
         let config = Config::read(None, Some(Variables::new())).unwrap();
-        config.verify().unwrap();
+        config.verify(RoleSet::ALL).unwrap();
         assert_eq!(config.issuer.kind, IssuerKind::LocalCa);
         assert!(config.redis.url.is_none());
     }
@@ -349,7 +358,39 @@ mod tests {
             ("[edge]\nproxy_protocol_from = [\"x\"]\n", "edge.proxy_protocol_from"),
             ("[oidc.main]\nissuer = \"https://id.example\"\n", "oidc.<name>.audience"),
         ] {
-            let error = from_text(text).unwrap().verify().unwrap_err();
+            let error = from_text(text).unwrap().verify(RoleSet::ALL).unwrap_err();
+            assert!(crate::startup::causes(&error).contains(key), "{key}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn where_no_zone_is_our_own_nobody_asks_for_our_nameservers_addresses() {
+        let elsewhere = "[nameserver]\nlisten = [\"0.0.0.0:53\"]\n[zones.a]\nprovider = \"rfc2136\"\n\
+                         authoritative = [\"192.0.2.1:53\"]\n";
+        let config = from_text(elsewhere).unwrap();
+        config.verify(RoleSet::ALL).unwrap();
+        assert!(config.verify(RoleSet::NAMESERVER).is_err());
+        assert!(from_text("[nameserver]\nlisten = [\"0.0.0.0:53\"]\n").unwrap().verify(RoleSet::ALL).is_err());
+    }
+
+    #[test]
+    fn a_role_needs_no_secret_that_only_another_one_reads() {
+        let text = "[issuer]\nkind = \"acme\"\ndirectory = \"https://ca.test/dir\"\neab_key_id = \"1\"\n\
+                    [mail]\nrelay = \"relay.test\"\nfrom = \"a@b.test\"\nusername = \"u\"\npassword_file = \"/nowhere/1\"\n\
+                    [zones.main]\nprovider = \"cloudflare\"\nauthoritative = [\"192.0.2.1:53\"]\n\
+                    secret_file = \"/nowhere/2\"\n\
+                    [domain_connect]\nprivate_key_file = \"/nowhere/3\"\n\
+                    [[nameserver.transfers]]\nname = \"ns2\"\nkey_name = \"k\"\nsecret_file = \"/nowhere/4\"\n";
+        let config = from_text(text).unwrap();
+        config.verify(RoleSet::EDGE).unwrap();
+        config.verify(RoleSet::INTAKE).unwrap();
+        for (roles, key) in [
+            (RoleSet::NAMESERVER, "nameserver.transfers"),
+            (RoleSet::WORKER, "zones.<id>.secret"),
+            (RoleSet::API, "domain_connect.private_key_file"),
+            (RoleSet::ALL, "zones.<id>.secret"),
+        ] {
+            let error = config.verify(roles).unwrap_err();
             assert!(crate::startup::causes(&error).contains(key), "{key}: {error:?}");
         }
     }

@@ -53,6 +53,18 @@ impl RoleSet {
     pub(crate) const NAMESERVER: Self = Self { nameserver: true, ..Self::NONE };
     pub(crate) const INTAKE: Self = Self { intake: true, ..Self::NONE };
 
+    pub(crate) fn has_api(self) -> bool {
+        self.api
+    }
+
+    pub(crate) fn has_worker(self) -> bool {
+        self.worker
+    }
+
+    pub(crate) fn has_nameserver(self) -> bool {
+        self.nameserver
+    }
+
     /// Only a process with all roles may draw the secrets that roles share: its parts cannot disagree.
     fn may_draw_secrets(self) -> bool {
         self.api && self.worker && self.edge && self.nameserver
@@ -110,7 +122,7 @@ pub(crate) async fn run(mut config: Config, roles: RoleSet) -> Result<(), Startu
             config.reports.addresses.clone_from(&config.nameserver.edge_addresses);
         }
     }
-    config.verify()?;
+    config.verify(roles)?;
     let metrics = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATIONS)?
         .install_recorder()?;

@@ -15,14 +15,18 @@ use std::{
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
     App, HttpServer,
-    dev::{Extensions, Server as Actix, ServerHandle},
+    dev::{Extensions, Server as Actix, ServerHandle, Service as _},
+    http::ConnectionType,
     rt::{System, net::TcpStream},
     web,
 };
 use mtasts_model::report::ReportVia;
 use rustls::ServerConfig;
 use socket2::SockRef;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{admission::Place, counters, error::IntakeError, intake::Shared, tls::version_name};
 
@@ -36,6 +40,10 @@ const WINDOW: u32 = 128 << 10;
 const HANDSHAKES: usize = 128;
 /// For requests under way when it is told to stop.
 const DRAIN_SECONDS: u64 = 15;
+/// How long open connections are told to end, each by its answer, before the server stops: that cuts every connection
+/// that has not sent the whole header of a request.
+const FAREWELL: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(50);
 /// How much later than it was told to the server may end.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -50,6 +58,7 @@ pub(crate) struct Connection {
 pub(crate) struct Server {
     handle: ServerHandle,
     thread: JoinHandle<()>,
+    has_tls: bool,
 }
 
 impl Server {
@@ -60,7 +69,7 @@ impl Server {
         tls: ServerConfig,
     ) -> Result<Self, IntakeError> {
         let (started, starting) = std::sync::mpsc::sync_channel(1);
-        let shared = Arc::clone(shared);
+        let (shared, has_tls) = (Arc::clone(shared), !https.is_empty());
         let serve = move || {
             let served = System::new().block_on(async move {
                 let server = match build(&shared, http, https, &tls) {
@@ -79,11 +88,23 @@ impl Server {
         };
         let thread = thread::Builder::new().name("intake-http".to_owned()).spawn(serve).map_err(IntakeError::Http)?;
         let handle = starting.recv().map_err(io::Error::other).and_then(|started| started);
-        Ok(Self { handle: handle.map_err(IntakeError::Http)?, thread })
+        Ok(Self { handle: handle.map_err(IntakeError::Http)?, thread, has_tls })
     }
 
-    /// Takes no more connections, and lets requests end, for as long as this and for 15 seconds at most.
-    pub(crate) async fn stop(self, deadline: Duration) {
+    /// Takes no more connections, and lets requests end, for as long as this and for 15 seconds at most. Before that it
+    /// serves on for two, if connections are open or may be. To be called when `stop` has been told.
+    pub(crate) async fn stop(self, deadline: Duration, shared: &Shared) {
+        let gone = async {
+            // Connections are counted once they have been taken, and their TLS handshake is done: how many are on their
+            // way there is not known.
+            sleep(if self.has_tls { FAREWELL } else { PAUSE }).await;
+            while shared.http_places.open() > 0 {
+                sleep(PAUSE).await;
+            }
+        };
+        let begun = Instant::now();
+        let _ = timeout(FAREWELL.min(deadline), gone).await;
+        let deadline = deadline.saturating_sub(begun.elapsed());
         if timeout(deadline, self.handle.stop(true)).await.is_err() {
             tracing::warn!("requests cut at the end of the shutdown");
             let _ = timeout(LATE, self.handle.stop(false)).await;
@@ -107,9 +128,23 @@ fn build(
     let config = &shared.config;
     let state = web::Data::from(Arc::clone(shared));
     let connected = Arc::clone(shared);
+    let stop = shared.stop.clone();
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            .wrap_fn({
+                let stop = stop.clone();
+                move |request, service| {
+                    let (stop, answered) = (stop.clone(), service.call(request));
+                    async move {
+                        let mut response = answered.await?;
+                        if stop.is_cancelled() {
+                            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                        }
+                        Ok(response)
+                    }
+                }
+            })
             .service(
                 web::resource("/v1/tlsrpt/{label}")
                     .route(web::post().to(receive::receive))

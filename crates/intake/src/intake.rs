@@ -152,7 +152,7 @@ impl IntakeHandle {
         let server = self.server.take();
         let http = async {
             if let Some(server) = server {
-                server.stop(deadline).await;
+                server.stop(deadline, &self.shared).await;
             }
         };
         let mail = async {

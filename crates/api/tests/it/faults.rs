@@ -206,3 +206,55 @@ async fn a_stop_lets_running_requests_end() {
     };
     tokio::time::timeout(Duration::from_secs(15), async { tokio::join!(stopping, finishing) }).await.expect("drains");
 }
+
+/// The answer to one request on a connection that is kept: its head, and an empty one at the end of the connection.
+async fn head_of_answer(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    loop {
+        let mut octets = [0; 4096];
+        let length = stream.read(&mut octets).await.unwrap_or_default();
+        answer.extend(&octets[..length]);
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            if length == 0 {
+                return text;
+            }
+            continue;
+        };
+        let head = head.to_ascii_lowercase();
+        let wanted =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse::<usize>().unwrap();
+        if body.len() >= wanted {
+            return head;
+        }
+        assert!(length > 0, "cut within its body: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_tells_connections_in_use_to_end_and_loses_no_request_that_has_begun() {
+    let mut service = Service::start().await;
+    let tenant = service.tenant("one").await;
+    let request = format!("GET /v1/tenant HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n", tenant.key.clone());
+    let mut kept = TcpStream::connect(&service.address).await.unwrap();
+    kept.write_all(request.as_bytes()).await.unwrap();
+    assert!(!head_of_answer(&mut kept).await.contains("connection: close"));
+    // The next request is under way on one, and another has sent half of its first.
+    let (begin, end) = request.as_bytes().split_at(40);
+    kept.write_all(begin).await.unwrap();
+    let mut fresh = TcpStream::connect(&service.address).await.unwrap();
+    fresh.write_all(begin).await.unwrap();
+    assert_eq!(tenant.get("/v1/tenant").await.status, 200);
+
+    let finishing = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for stream in [&mut kept, &mut fresh] {
+            stream.write_all(end).await.unwrap();
+            let head = head_of_answer(stream).await;
+            assert!(head.starts_with("http/1.1 200") && head.contains("connection: close"), "{head:?}");
+            assert_eq!(head_of_answer(stream).await, "", "and it ends");
+        }
+    };
+    let both = async { tokio::join!(service.stop(), finishing) };
+    tokio::time::timeout(Duration::from_secs(15), both).await.expect("drains");
+}

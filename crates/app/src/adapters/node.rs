@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::Path,
     sync::{
         Arc,
@@ -63,6 +64,18 @@ impl Node {
     }
 }
 
+/// What lists call a node: its address, or where it listens on all of them (as in a container), the machine's name.
+pub(crate) fn node_name(listen: &[SocketAddr]) -> String {
+    let Some(address) = listen.first() else { return String::new() };
+    if address.ip().is_unspecified()
+        && let Ok(host) = fs::read_to_string("/proc/sys/kernel/hostname")
+        && !host.trim().is_empty()
+    {
+        return format!("{}:{}", host.trim(), address.port());
+    }
+    address.to_string()
+}
+
 /// The node's id, drawn once and kept in this file, so that a restart is not taken for another node.
 pub(crate) fn node_id(path: &Path, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<NodeId, StartupError> {
     let failed = |source| StartupError::File { path: path.to_owned(), source };
@@ -89,6 +102,13 @@ mod tests {
     use mtasts_model::{SystemClock, SystemEntropy};
 
     use super::*;
+
+    #[test]
+    fn a_node_is_called_by_its_address_or_where_that_says_nothing_by_the_machines_name() {
+        assert_eq!(node_name(&["192.0.2.1:443".parse().unwrap()]), "192.0.2.1:443");
+        let name = node_name(&["0.0.0.0:8443".parse().unwrap()]);
+        assert!(name.ends_with(":8443") && !name.starts_with("0.0.0.0"), "{name}");
+    }
 
     #[test]
     fn a_node_keeps_its_id_over_restarts_and_survives_a_broken_file() {

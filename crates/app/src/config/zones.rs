@@ -299,11 +299,15 @@ impl Config {
         }
         self.placement()?;
         self.caa_policy()?;
-        // Builds everything but the connections.
+        Ok(())
+    }
+
+    /// Builds everything of the providers but the connections, which takes their credentials.
+    pub(super) fn check_providers(&self) -> Result<(), StartupError> {
         let clock: Arc<dyn Clock> = Arc::new(mtasts_model::SystemClock);
         let store: Arc<dyn ZoneStore> = Arc::new(crate::adapters::NoZone);
-        for (id, hosting) in &hostings {
-            hosting.provider(id, self, &store, &clock)?;
+        for (id, hosting) in self.hostings() {
+            hosting.provider(&id, self, &store, &clock)?;
         }
         Ok(())
     }

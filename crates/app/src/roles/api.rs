@@ -27,7 +27,8 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     api.quotas = config.quotas.quotas()?;
     api.report_host.clone_from(&config.reports.host);
     api.report_uris = config.reports.uris()?;
-    api.mail = config.mail_relay()?.is_some();
+    // Whether there will be digests; the relay's credentials are the worker's.
+    api.mail = config.mail.relay.is_some();
     let server = Api::bind(api, store, Arc::clone(&context.clock), Arc::clone(&context.entropy))?;
     let server = match config.limits.shared(&config.redis)? {
         Some(shared) => server.with_shared_limits(shared),

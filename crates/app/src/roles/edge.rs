@@ -7,7 +7,7 @@ use mtasts_store::{NodeKind, Role};
 
 use super::{Context, Running, connect};
 use crate::{
-    adapters::{CertificateKeys, EdgeFeed, Node, node_id},
+    adapters::{CertificateKeys, EdgeFeed, Node, node_id, node_name},
     admin::{Probe, RoleReadiness},
     config::key_ring,
     startup::StartupError,
@@ -22,7 +22,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let ring = key_ring(config, context.may_draw_secrets, &*context.entropy)?;
     let id = node_id(&edge.replica_dir.join("node-id"), &*context.clock, &*context.entropy)?;
     let store = connect(config, Role::Edge).await?;
-    let name = edge.https.first().map(ToString::to_string).unwrap_or_default();
+    let name = node_name(&edge.https);
     let node = Arc::new(Node::new(store, Arc::clone(&context.clock), id, NodeKind::Edge, name));
     let feed = Arc::new(EdgeFeed::new(Arc::clone(&node)));
     let drain = edge.drain;

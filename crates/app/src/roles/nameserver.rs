@@ -7,7 +7,7 @@ use mtasts_store::{NodeKind, Role};
 
 use super::{Context, Running, connect};
 use crate::{
-    adapters::{Node, ZoneFollower, node_id},
+    adapters::{Node, ZoneFollower, node_id, node_name},
     admin::{Probe, RoleReadiness},
     config::key_ring,
     startup::StartupError,
@@ -20,7 +20,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     nameserver.dnssec = config.nameserver.dnssec(ring)?;
     let id = node_id(&config.data_dir.join("nameserver-node-id"), &*context.clock, &*context.entropy)?;
     let store = connect(config, Role::Edge).await?;
-    let name = nameserver.listen.first().map(ToString::to_string).unwrap_or_default();
+    let name = node_name(&nameserver.listen);
     let node = Arc::new(Node::new(store, Arc::clone(&context.clock), id, NodeKind::Nameserver, name));
     let feed = Arc::new(ZoneFollower::new(Arc::clone(&node)));
     let zone = nameserver.zone.clone();

@@ -85,3 +85,35 @@ async fn an_old_schema_is_named_at_the_start_and_nodes_are_listed_and_retired() 
     let output = mtasts(&["admin", "nodes", "retire", line[0], "--config", path]);
     assert!(!output.status.success(), "there is no such node any more");
 }
+
+/// Answers one request on a port of its own.
+fn answer_once(answer: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut octets = [0; 1024];
+            let read = stream.read(&mut octets).unwrap();
+            request.extend(&octets[..read]);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    address
+}
+
+#[test]
+fn ready_says_what_each_process_says_and_fails_if_one_is_not() {
+    let yes = "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\nedge: ready\n";
+    let no = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 25\r\n\r\nedge: not ready; draining\n";
+    let output = mtasts(&["admin", "ready", &answer_once(yes)]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("edge: ready"));
+
+    let output = mtasts(&["admin", "ready", &answer_once(yes), &answer_once(no), "127.0.0.1:1"]);
+    assert!(!output.status.success());
+    assert!(text(&output.stdout).contains("edge: not ready; draining"), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("2 are not ready"), "{}", text(&output.stderr));
+}

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use mtasts_testkit::wait_until;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     client::{PATIENCE, Smtp, http, post},
@@ -164,4 +167,35 @@ async fn a_shutdown_does_not_wait_for_ever() {
     tokio::time::timeout(PATIENCE, handle.shutdown(Duration::from_secs(1))).await.expect("it ends");
     assert!(busy.is_over().await);
     assert_eq!(house.arrivals().await, 0);
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_posts_that_have_begun_end_and_their_connections_with_them() {
+    let mut house = House::new().await;
+    let (address, path) = (house.http(), format!("/v1/tlsrpt/{}", house.domain.label));
+    let post = format!(
+        "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/tlsrpt+json\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
+    // One has sent half of its header, the other half of its body.
+    let mut streams = Vec::new();
+    for sent in [40, post.len() - 1] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&post.as_bytes()[..sent]).await.unwrap();
+        streams.push((stream, sent));
+    }
+    // Connections are taken in turn, so those above are in.
+    assert_eq!(posted(&house, b"another").await.0, 201);
+    let handle = house.intake.take().unwrap();
+    let stopping = tokio::spawn(handle.shutdown(PATIENCE));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for (stream, sent) in &mut streams {
+        stream.write_all(&post.as_bytes()[*sent..]).await.unwrap();
+        let mut answer = String::new();
+        // To the end of the connection.
+        stream.read_to_string(&mut answer).await.unwrap();
+        let answer = answer.to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 20") && answer.contains("connection: close"), "{answer:?}");
+    }
+    tokio::time::timeout(PATIENCE, stopping).await.expect("it ends").unwrap();
+    assert_eq!(house.arrivals().await, 2, "the same octets twice, and the other");
 }
