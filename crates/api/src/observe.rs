@@ -70,6 +70,23 @@ impl RequestId {
     }
 }
 
+/// A request that is being answered, until it is dropped: a caller who hangs up ends it as well.
+struct InFlight(metrics::Gauge);
+
+impl InFlight {
+    fn begin() -> Self {
+        let gauge = metrics::gauge!("mtasts_api_requests_in_flight");
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 /// Whom and what a request is about, for the access log. Extractors fill it in.
 #[derive(Clone, Default)]
 pub(crate) struct Subject(Rc<Cell<(Option<TenantId>, Option<DomainId>)>>);
@@ -98,6 +115,7 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     };
     let started = Instant::now();
+    let _in_flight = InFlight::begin();
     let id = RequestId::choose(request.headers().get(X_REQUEST_ID), &*state.entropy);
     let subject = Subject::default();
     request.extensions_mut().insert(id.clone());

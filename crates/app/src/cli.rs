@@ -16,7 +16,7 @@ pub(crate) use self::inspect::GenerateArgs;
 use crate::{
     client,
     config::{Config, ConfigError, DnssecKeyKind},
-    logging,
+    logging, metrics,
     roles::{self, RoleSet},
     startup::StartupError,
 };
@@ -60,6 +60,8 @@ enum Command {
     Config(ConfigCommand),
     /// Print the OpenAPI document of the REST API
     Openapi(OpenapiArgs),
+    /// Print the list of all metrics, as Markdown
+    Metrics,
     #[command(flatten)]
     Client(client::ClientCommand),
 }
@@ -253,6 +255,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show(&args),
         Command::Openapi(args) => openapi(&args),
+        Command::Metrics => Ok(std::io::stdout().lock().write_all(metrics::document().as_bytes())?),
         Command::Client(command) => match command.generates() {
             Some((args, json)) => inspect::generate(args, json),
             None => Ok(client::run::<Cli>(command)?),

@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod config;
 mod logging;
+mod metrics;
 mod roles;
 mod startup;
 

@@ -18,3 +18,4 @@ mod outage;
 mod reports;
 mod service;
 mod shutdown;
+mod watching;
