@@ -18,3 +18,10 @@ CREATE INDEX certificates_served_by_renewal ON certificates (renew_at) WHERE in_
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (due_at) WHERE state = 'pending';
 -- How many bulk operations wait.
 GRANT SELECT (created_at) ON operations TO mtasts_worker;
+
+-- The trace (W3C traceparent) of whoever made a version, and of whoever last changed what an edge serves: the worker's
+-- and the edges' spans join it. Null: it is not exported. Of an entry that changed for another reason, such as a new
+-- certificate, as well.
+ALTER TABLE policy_versions ADD COLUMN traceparent text CHECK (length(traceparent) = 55);
+ALTER TABLE edge_entries ADD COLUMN traceparent text CHECK (length(traceparent) = 55);
+GRANT UPDATE (traceparent) ON edge_entries TO mtasts_api;

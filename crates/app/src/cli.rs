@@ -16,9 +16,11 @@ pub(crate) use self::inspect::GenerateArgs;
 use crate::{
     client,
     config::{Config, ConfigError, DnssecKeyKind},
-    logging, metrics,
+    logging::{self, Origin},
+    metrics,
     roles::{self, RoleSet},
     startup::StartupError,
+    telemetry::Exporter,
 };
 
 /// A hosted MTA-STS service (RFC 8461).
@@ -273,9 +275,20 @@ fn runtime() -> Result<tokio::runtime::Runtime, StartupError> {
 
 fn serve(args: &ConfigArgs, roles: RoleSet) -> Outcome {
     let config = load(args)?;
-    logging::start(&config.log)?;
-    runtime()?.block_on(roles::run(config, roles))?;
-    Ok(())
+    let origin = Origin::of(&config.log, roles.word());
+    let runtime = runtime()?;
+    let exporter =
+        config.export()?.map(|export| Exporter::start(export, &origin, runtime.handle().clone())).transpose()?;
+    logging::start_role(&config.log, &origin, exporter.as_ref())?;
+    if exporter.is_some() {
+        mtasts_telemetry::enable();
+    }
+    let outcome = runtime.block_on(roles::run(config, roles));
+    // While the runtime still carries the exporter's calls.
+    if let Some(exporter) = exporter {
+        exporter.stop();
+    }
+    Ok(outcome?)
 }
 
 fn migrate(args: &ConfigArgs) -> Outcome {

@@ -9,6 +9,7 @@ mod logging;
 mod metrics;
 mod roles;
 mod startup;
+mod telemetry;
 
 use std::process::ExitCode;
 

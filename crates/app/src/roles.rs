@@ -53,6 +53,18 @@ impl RoleSet {
     pub(crate) const NAMESERVER: Self = Self { nameserver: true, ..Self::NONE };
     pub(crate) const INTAKE: Self = Self { intake: true, ..Self::NONE };
 
+    /// As logs and traces name it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self { api: true, worker: true, .. } => "all",
+            Self { api: true, .. } => "api",
+            Self { worker: true, .. } => "worker",
+            Self { edge: true, .. } => "edge",
+            Self { nameserver: true, .. } => "nameserver",
+            Self { .. } => "intake",
+        }
+    }
+
     /// Only a process with all roles may draw the secrets that roles share: its parts cannot disagree.
     fn may_draw_secrets(self) -> bool {
         self.api && self.worker && self.edge && self.nameserver

@@ -3,6 +3,7 @@
 
 mod audit;
 mod budget;
+mod change;
 mod config;
 mod der;
 mod digest;

@@ -68,6 +68,11 @@ pub(super) const CATALOGUE: &[Part] = &[
                 &["table"],
                 "Rows of a feed that could not be read and were left out: a defect",
             ),
+            counter(
+                "mtasts_telemetry_batches_total",
+                &["outcome"],
+                "Batches of spans: `taken` by the collector or `lost`",
+            ),
         ],
     },
     Part {

@@ -28,6 +28,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     api.report_host.clone_from(&config.reports.host);
     api.report_uris = config.reports.uris()?;
     api.mail = config.mail_relay()?.is_some();
+    api.callers_traces = config.telemetry.callers();
     let server = Api::bind(api, store, Arc::clone(&context.clock), Arc::clone(&context.entropy))?;
     let server = match config.limits.shared(&config.redis)? {
         Some(shared) => server.with_shared_limits(shared),
