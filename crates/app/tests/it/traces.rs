@@ -147,3 +147,14 @@ async fn a_caller_who_is_trusted_takes_the_change_into_a_trace_of_its_own() {
     let request = trace.iter().find(|span| span.service == "mtasts-api").unwrap();
     assert_eq!(request.parent_id, "00f067aa0ba902b7");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_trace_is_linked_decides_on_nothing_and_is_found() {
+    let collector = Collector::start();
+    let (service, _roles, id) = traced(&collector, "callers = \"link\"").await;
+    set_mode(&service, &id, "none").await;
+    let trace = trace_of_change(&collector).await;
+    assert_ne!(trace[0].trace_id, CALLERS);
+    let request = trace.iter().find(|span| span.service == "mtasts-api").unwrap();
+    assert_eq!((request.parent_id.as_str(), request.links.as_slice()), ("", &[CALLERS.to_owned()][..]));
+}
