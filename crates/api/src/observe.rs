@@ -166,8 +166,8 @@ fn place_in_trace(span: &Span, headers: &HeaderMap, callers: CallersTraces) {
         (Some(caller), CallersTraces::Link) => mtasts_telemetry::link(span, &caller),
         (_, CallersTraces::Ignore) | (None, _) => {}
     }
-    if let Some(place) = mtasts_telemetry::of(span) {
-        span.record("trace_id", place.trace());
+    if let Some(trace) = mtasts_telemetry::exported_trace(span) {
+        span.record("trace_id", trace);
     }
 }
 

@@ -24,7 +24,8 @@ pub fn is_enabled() -> bool {
     ENABLED.load(Ordering::Relaxed)
 }
 
-/// Where this span is in its trace. None: it is not exported. Its parent is settled from then on.
+/// Where this span is in its trace, which may be one that is not exported: whoever joins it is not either. None: nothing
+/// is. Its parent is settled from then on.
 pub fn of(span: &Span) -> Option<TraceParent> {
     if !is_enabled() {
         return None;
@@ -32,15 +33,17 @@ pub fn of(span: &Span) -> Option<TraceParent> {
     let context = span.context();
     let span = context.span();
     let context = span.span_context();
-    if !context.is_sampled() {
-        return None;
-    }
-    TraceParent::new(context.trace_id().to_bytes(), context.span_id().to_bytes(), true)
+    TraceParent::new(context.trace_id().to_bytes(), context.span_id().to_bytes(), context.is_sampled())
 }
 
 /// Where the span that is entered now is in its trace.
 pub fn current() -> Option<TraceParent> {
     of(&Span::current())
+}
+
+/// The trace's id, for log lines of the span. None: nobody will find it.
+pub fn exported_trace(span: &Span) -> Option<String> {
+    of(span).filter(TraceParent::is_sampled).map(|place| place.trace())
 }
 
 /// Makes the span a part of another's trace. Must come before anybody asks where it is in its own.

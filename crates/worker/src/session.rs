@@ -182,8 +182,8 @@ impl Session {
                 mtasts_telemetry::join(&span, &trace);
             }
         }
-        if let Some(place) = mtasts_telemetry::of(&span) {
-            span.record("trace_id", place.trace());
+        if let Some(trace) = mtasts_telemetry::exported_trace(&span) {
+            span.record("trace_id", trace);
         }
         Ok(span)
     }

@@ -56,6 +56,39 @@ fn a_share_of_the_traces_is_exported() {
     assert!((150..350).contains(&seen), "{seen} of 1,000");
 }
 
+/// Through the database, by another role with a ratio of its own.
+#[test]
+fn whoever_joins_a_trace_keeps_to_what_its_first_span_has_decided() {
+    mtasts_telemetry::enable();
+    let (runtime, collector) = (Runtime::new().unwrap(), Collector::start());
+    let (none, all) = (exporter(&runtime, &collector, 0.0), exporter(&runtime, &collector, 1.0));
+    let begun_at = |exporter: &Exporter| {
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(exporter.layer()), || {
+            let span = tracing::info_span!("begun");
+            (mtasts_telemetry::of(&span).unwrap(), mtasts_telemetry::exported_trace(&span))
+        })
+    };
+    let joined_at = |exporter: &Exporter, parent| {
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(exporter.layer()), || {
+            let span = tracing::info_span!("joined");
+            mtasts_telemetry::join(&span, &parent);
+            mtasts_telemetry::of(&span).unwrap()
+        })
+    };
+    let (dropped, shown) = begun_at(&none);
+    assert!(!dropped.is_sampled() && shown.is_none());
+    assert_eq!(joined_at(&all, dropped).trace_id(), dropped.trace_id());
+    let (exported, shown) = begun_at(&all);
+    assert_eq!(shown, Some(exported.trace()));
+    assert!(joined_at(&none, exported).is_sampled());
+    none.stop();
+    all.stop();
+    let seen: Vec<_> = collector.spans().into_iter().map(|span| (span.name, span.trace_id)).collect();
+    let trace = exported.trace();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen.iter().all(|(_, seen)| *seen == trace), "{seen:?}");
+}
+
 #[test]
 fn a_collector_that_says_nothing_holds_up_nobody_and_what_waits_for_it_is_bounded() {
     let (runtime, collector) = (Runtime::new().unwrap(), Collector::start());
