@@ -9,6 +9,18 @@ use url::Url;
 
 use crate::limits::LimitSettings;
 
+/// What the API makes of the trace that a caller names (`traceparent` of W3C Trace Context).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CallersTraces {
+    /// Nothing: a stranger's word decides on nothing.
+    #[default]
+    Ignore,
+    /// The request's own trace is linked to it.
+    Link,
+    /// The request is a part of it, and exported if the caller exports it.
+    Parent,
+}
+
 /// The configuration of the API.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
@@ -56,6 +68,8 @@ pub struct ApiConfig {
     pub report_uris: Vec<String>,
     /// Whether workers send mail, so that there can be digests.
     pub mail: bool,
+    /// What becomes of the trace that a caller names.
+    pub callers_traces: CallersTraces,
     /// Threads that handle requests.
     pub workers: usize,
     /// Connections at a time, per worker.
@@ -91,6 +105,7 @@ impl ApiConfig {
             report_host: None,
             report_uris: Vec::new(),
             mail: false,
+            callers_traces: CallersTraces::Ignore,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
         }

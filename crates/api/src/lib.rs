@@ -25,7 +25,7 @@ mod v1;
 mod warnings;
 mod webhooks;
 
-pub use config::ApiConfig;
+pub use config::{ApiConfig, CallersTraces};
 pub use customer_dns::{BoxError, CustomerDns, CustomerDnsError, OpenZone, Standing, ZoneAccess};
 pub use domain_connect::{
     DomainConnect, DomainConnectError, DomainConnectIdentity, DomainConnectSettings, DomainConnectWeb, WebAnswer,

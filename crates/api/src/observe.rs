@@ -15,7 +15,7 @@ use actix_web::{
     error::InternalError,
     http::{
         Method, StatusCode,
-        header::{self, HeaderName, HeaderValue},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
     web::Data,
@@ -23,14 +23,16 @@ use actix_web::{
 use data_encoding::BASE32_NOPAD;
 use futures_util::FutureExt;
 use mtasts_model::{DomainId, Entropy, TenantId};
-use tracing::Instrument;
+use tracing::{Instrument, Span, field};
 
 use crate::{
+    config::CallersTraces,
     limits::Shown,
     problem::{PROBLEM_JSON, Problem, ProblemKind, RETRY_AFTER},
     state::State,
 };
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 64;
 /// The documentation fetches nothing from outside.
@@ -70,6 +72,23 @@ impl RequestId {
     }
 }
 
+/// A request that is being answered, until it is dropped: a caller who hangs up ends it as well.
+struct InFlight(metrics::Gauge);
+
+impl InFlight {
+    fn begin() -> Self {
+        let gauge = metrics::gauge!("mtasts_api_requests_in_flight");
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 /// Whom and what a request is about, for the access log. Extractors fill it in.
 #[derive(Clone, Default)]
 pub(crate) struct Subject(Rc<Cell<(Option<TenantId>, Option<DomainId>)>>);
@@ -98,6 +117,7 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     };
     let started = Instant::now();
+    let _in_flight = InFlight::begin();
     let id = RequestId::choose(request.headers().get(X_REQUEST_ID), &*state.entropy);
     let subject = Subject::default();
     request.extensions_mut().insert(id.clone());
@@ -111,7 +131,8 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     }
     // Before routing: after a panic or a time-out the request is gone.
     let route = state.routes.pattern(request.path()).unwrap_or("unmatched").to_owned();
-    let span = tracing::info_span!("request", request_id = id.as_str(), method, route);
+    let span = tracing::info_span!("request", request_id = id.as_str(), method, route, trace_id = field::Empty);
+    place_in_trace(&span, request.headers(), state.config.callers_traces);
 
     let call = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
     let outcome = match tokio::time::timeout(state.config.request_deadline, call).await {
@@ -131,9 +152,23 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     };
     let status = outcome.as_ref().map_or_else(|(status, _)| *status, ServiceResponse::status);
     let elapsed = started.elapsed();
+    mtasts_telemetry::note(&span, "http.response.status_code", status.as_u16().into());
     access_log(status, elapsed, &subject);
     count(&route, method, status, elapsed);
     outcome.map_err(|(_, error)| error)
+}
+
+/// Puts the request into its trace, or its caller's, and names that in the log.
+fn place_in_trace(span: &Span, headers: &HeaderMap, callers: CallersTraces) {
+    let named = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse().ok());
+    match (named, callers) {
+        (Some(caller), CallersTraces::Parent) => mtasts_telemetry::join(span, &caller),
+        (Some(caller), CallersTraces::Link) => mtasts_telemetry::link(span, &caller),
+        (_, CallersTraces::Ignore) | (None, _) => {}
+    }
+    if let Some(trace) = mtasts_telemetry::exported_trace(span) {
+        span.record("trace_id", trace);
+    }
 }
 
 /// Turns failures into problem answers, and puts in the headers that every answer has.

@@ -55,7 +55,12 @@ impl Admin {
             // Alive as long as it answers: a database that is away must not get the process killed.
             "/healthz" => plain(StatusCode::OK, "alive\n".to_owned()),
             "/readyz" => self.readiness(),
-            "/metrics" => plain(StatusCode::OK, self.metrics.render()),
+            "/metrics" => {
+                for role in self.probes.iter().map(|probe| probe()) {
+                    metrics::gauge!("mtasts_role_ready", "role" => role.role).set(f64::from(u8::from(role.ready)));
+                }
+                plain(StatusCode::OK, self.metrics.render())
+            }
             _ => plain(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n".to_owned()),
         }
     }

@@ -17,9 +17,11 @@ pub(crate) use self::inspect::GenerateArgs;
 use crate::{
     client,
     config::{Config, ConfigError, DnssecKeyKind},
-    logging,
+    logging::{self, Origin},
+    metrics,
     roles::{self, RoleSet},
     startup::StartupError,
+    telemetry::Exporter,
 };
 
 /// A hosted MTA-STS service (RFC 8461).
@@ -61,6 +63,8 @@ enum Command {
     Config(ConfigCommand),
     /// Print the OpenAPI document of the REST API
     Openapi(OpenapiArgs),
+    /// Print the list of all metrics, as Markdown
+    Metrics,
     #[command(flatten)]
     Client(client::ClientCommand),
 }
@@ -259,6 +263,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show(&args),
         Command::Openapi(args) => openapi(&args),
+        Command::Metrics => Ok(std::io::stdout().lock().write_all(metrics::document().as_bytes())?),
         Command::Client(command) => match command.generates() {
             Some((args, json)) => inspect::generate(args, json),
             None => Ok(client::run::<Cli>(command)?),
@@ -276,9 +281,20 @@ fn runtime() -> Result<tokio::runtime::Runtime, StartupError> {
 
 fn serve(args: &ConfigArgs, roles: RoleSet) -> Outcome {
     let config = load(args)?;
-    logging::start(&config.log)?;
-    runtime()?.block_on(roles::run(config, roles))?;
-    Ok(())
+    let origin = Origin::of(&config.log, roles.word());
+    let runtime = runtime()?;
+    let exporter =
+        config.export()?.map(|export| Exporter::start(export, &origin, runtime.handle().clone())).transpose()?;
+    logging::start_role(&config.log, &origin, exporter.as_ref())?;
+    if exporter.is_some() {
+        mtasts_telemetry::enable();
+    }
+    let outcome = runtime.block_on(roles::run(config, roles));
+    // While the runtime still carries the exporter's calls.
+    if let Some(exporter) = exporter {
+        exporter.stop();
+    }
+    Ok(outcome?)
 }
 
 fn migrate(args: &ConfigArgs) -> Outcome {

@@ -12,6 +12,7 @@ mod oidc;
 mod quotas;
 mod sections;
 mod serving;
+mod telemetry;
 mod webhooks;
 mod working;
 mod zones;
@@ -38,6 +39,7 @@ pub(crate) use self::{
         NamesConfig, NameserverSection, ProbeSection, RedisConfig, ReportsConfig, ResolverSection, SecretsConfig,
         ServiceConfig, WorkerSection, ZoneSection,
     },
+    telemetry::{ExportConfig, TelemetrySection},
     webhooks::WebhooksSection,
 };
 use self::{oidc::OidcIssuer, zones::ZoneHosting};
@@ -76,6 +78,7 @@ pub(crate) struct Config {
     pub(crate) reports: ReportsConfig,
     pub(crate) intake: IntakeSection,
     pub(crate) log: LogConfig,
+    pub(crate) telemetry: TelemetrySection,
 }
 
 impl Default for Config {
@@ -107,6 +110,7 @@ impl Default for Config {
             reports: ReportsConfig::default(),
             intake: IntakeSection::default(),
             log: LogConfig::default(),
+            telemetry: TelemetrySection::default(),
         }
     }
 }
@@ -248,6 +252,7 @@ impl Config {
         self.limits.settings()?;
         oidc::configs(&self.oidc)?;
         self.quotas.quotas()?;
+        self.export()?;
         self.customer_dns.cloudflare_api()?;
         if let Err(error) = crate::logging::filter(&self.log.level) {
             return Err(ConfigError::value("log.level", error).into());

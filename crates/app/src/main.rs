@@ -6,8 +6,10 @@ mod cli;
 mod client;
 mod config;
 mod logging;
+mod metrics;
 mod roles;
 mod startup;
+mod telemetry;
 
 use std::process::ExitCode;
 

@@ -8,13 +8,12 @@ pub(crate) mod worker;
 
 use std::{sync::Arc, time::Duration};
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use mtasts_model::{Clock, Entropy, SystemClock, SystemEntropy};
-use mtasts_store::{Role, Store};
+use mtasts_store::{PoolFigures, Role, Store};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,9 +29,10 @@ const STOP_DEADLINE: Duration = Duration::from_secs(25);
 const DATABASE_DEADLINE: Duration = Duration::from_mins(1);
 /// A role that starts while the database is away does not wait for it for longer than this.
 const SCHEMA_DEADLINE: Duration = Duration::from_secs(3);
-/// Upper bounds in seconds for every histogram of durations: 100 µs to a minute.
-const DURATIONS: [f64; 15] =
-    [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+/// How often the database is asked whether it answers, for metrics.
+const DATABASE_LOOK: Duration = Duration::from_secs(10);
+/// One that takes longer is as good as away.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Which roles a process has.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +65,18 @@ impl RoleSet {
         self.nameserver
     }
 
+    /// As logs and traces name it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self { api: true, worker: true, .. } => "all",
+            Self { api: true, .. } => "api",
+            Self { worker: true, .. } => "worker",
+            Self { edge: true, .. } => "edge",
+            Self { nameserver: true, .. } => "nameserver",
+            Self { .. } => "intake",
+        }
+    }
+
     /// Only a process with all roles may draw the secrets that roles share: its parts cannot disagree.
     fn may_draw_secrets(self) -> bool {
         self.api && self.worker && self.edge && self.nameserver
@@ -91,6 +103,30 @@ pub(crate) async fn connect(config: &Config, role: Role) -> Result<Store, Startu
         check_schema(&store).await?;
     }
     Ok(store)
+}
+
+/// As [`connect`], for a role of a running process: shows how its database and its pool are until it stops.
+async fn connect_watched(context: &Context, role: Role, name: &'static str) -> Result<Store, StartupError> {
+    let store = connect(&context.config, role).await?;
+    tokio::spawn(watch_database(store.clone(), name, context.stop.clone()));
+    Ok(store)
+}
+
+async fn watch_database(store: Store, role: &'static str, stop: CancellationToken) {
+    loop {
+        let started = Instant::now();
+        let up = matches!(timeout(DATABASE_PATIENCE, store.ping()).await, Ok(Ok(())));
+        metrics::histogram!("mtasts_database_ping_seconds", "role" => role).record(started.elapsed().as_secs_f64());
+        metrics::gauge!("mtasts_database_up", "role" => role).set(f64::from(u8::from(up)));
+        let PoolFigures { open, idle, most } = store.pool();
+        let used = f64::from(open.saturating_sub(idle));
+        metrics::gauge!("mtasts_database_connections", "role" => role, "state" => "used").set(used);
+        metrics::gauge!("mtasts_database_connections", "role" => role, "state" => "idle").set(f64::from(idle));
+        metrics::gauge!("mtasts_database_connections_max", "role" => role).set(f64::from(most));
+        if timeout(DATABASE_LOOK, stop.cancelled()).await.is_ok() {
+            return;
+        }
+    }
 }
 
 /// A schema that is older than this version's makes every call fail, each in its own way: better said at the start. A
@@ -123,10 +159,10 @@ pub(crate) async fn run(mut config: Config, roles: RoleSet) -> Result<(), Startu
         }
     }
     config.verify(roles)?;
-    let metrics = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATIONS)?
-        .install_recorder()?;
-    metrics::gauge!("mtasts_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let metrics = crate::metrics::install()?;
+    metrics::gauge!("mtasts_build_info", "version" => env!("CARGO_PKG_VERSION"),
+        "rust_version" => env!("CARGO_PKG_RUST_VERSION"))
+    .set(1.0);
     let context = Context {
         config,
         clock: Arc::new(SystemClock),

@@ -193,6 +193,7 @@ impl Feed for FileFeed {
                 revision: Revision::new(after.number() + changes.len() as u64 + 1),
                 domain: MailDomain::from_stored(&domain).unwrap(),
                 entry: EdgeEntry::Host(Box::new(content)),
+                trace: None,
             });
         }
         let position = changes.last().map_or(after, |change| change.revision);
@@ -311,6 +312,7 @@ async fn change(folder: &Path, edge: &EdgeHandle, feed: &ChangingFeed, times: u6
             revision,
             domain: MailDomain::from_stored(&domain).unwrap(),
             entry: EdgeEntry::Host(Box::new(content)),
+            trace: None,
         };
         let began = Instant::now();
         *feed.pending.lock() = Some((revision, change));

@@ -1,6 +1,6 @@
 //! Metrics, registered once so that counting is one atomic addition.
 
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// How a TLS connection began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,6 @@ macro_rules! handles {
 
         impl Counters {
             pub(crate) fn register() -> Self {
-                describe();
                 Self {
                     $($field: $kind!($name $(, $label => $value)*),)+
                     requests: STATUSES.map(|status| counter!("mtasts_edge_requests_total", "status" => status.to_string())),
@@ -37,6 +36,7 @@ macro_rules! handles {
     };
     (@type counter) => { Counter };
     (@type gauge) => { Gauge };
+    (@type histogram) => { Histogram };
 }
 
 handles! {
@@ -47,6 +47,7 @@ handles! {
     handshakes_failed: counter = "mtasts_edge_handshakes_total", "outcome" => "failed";
     handshakes_timed_out: counter = "mtasts_edge_handshakes_total", "outcome" => "timed-out";
     handshakes_internal: counter = "mtasts_edge_handshakes_total", "outcome" => "internal-error";
+    handshake_seconds: histogram = "mtasts_edge_handshake_seconds";
     refused_full: counter = "mtasts_edge_connections_refused_total", "reason" => "full";
     refused_address: counter = "mtasts_edge_connections_refused_total", "reason" => "address";
     refused_proxy: counter = "mtasts_edge_connections_refused_total", "reason" => "proxy-header";
@@ -87,28 +88,4 @@ impl Counters {
             self.requests[index].increment(1);
         }
     }
-}
-
-fn describe() {
-    describe_counter!("mtasts_edge_handshakes_total", "TLS connections by how they began");
-    describe_counter!("mtasts_edge_requests_total", "Answers by HTTP status, both ports");
-    describe_counter!("mtasts_edge_connections_refused_total", "Connections closed unread, by reason");
-    describe_counter!("mtasts_edge_accept_errors_total", "accept() failures, such as too many open files");
-    describe_gauge!("mtasts_edge_connections", "Open connections");
-    describe_counter!("mtasts_edge_cache_lookups_total", "Lookups of known hosts in the key cache");
-    describe_gauge!("mtasts_edge_cache_entries", "Hosts with an opened key in memory");
-    describe_counter!("mtasts_edge_host_load_failures_total", "Hosts whose row, key or chain could not be used");
-    describe_counter!(
-        "mtasts_edge_key_open_failures_total",
-        "Sealed keys that did not open, such as with a wrong key ring"
-    );
-    describe_gauge!("mtasts_edge_feed_position", "Revision up to which this edge serves");
-    describe_gauge!("mtasts_edge_feed_lag_seconds", "Seconds since the feed was last read to its end");
-    describe_counter!("mtasts_edge_feed_errors_total", "Calls of the feed that failed");
-    describe_gauge!("mtasts_edge_replica_entries", "Hosts in the replica");
-    describe_gauge!("mtasts_edge_replica_writable", "1 while changes reach the disk");
-    describe_counter!("mtasts_edge_replica_failures_total", "Failed writes and corruptions of the replica");
-    describe_gauge!("mtasts_edge_unsaved_entries", "Hosts served from memory because the disk refused them");
-    describe_gauge!("mtasts_edge_ledger_pending_lines", "Lines of the served ledger not yet handed over");
-    describe_counter!("mtasts_edge_ledger_flush_errors_total", "Hand-overs of the served ledger that failed");
 }

@@ -42,6 +42,8 @@ const DISK_RETRY: Duration = Duration::from_secs(10);
 /// After a loss of the replica: how long until a connection is believed again that reports one. Loads that began before
 /// may report the old file, and a disk that damages everything must not make the edge read the whole feed without end.
 const DISBELIEF: Duration = Duration::from_mins(1);
+/// Changes of one page whose traces are joined: more tell nobody anything new.
+const TRACED: usize = 32;
 /// Between two reads, however often the feed nudges.
 const BREATH: Duration = Duration::from_millis(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
@@ -234,6 +236,8 @@ impl Follower {
             return Ok(true);
         }
         let more = page.more;
+        // Until they are dropped: after the acknowledgement, when the changes are what senders get.
+        let _spans = self.spans(&page);
         if self.take_over(page).await == Rows::Lost {
             return Ok(true);
         }
@@ -251,6 +255,24 @@ impl Follower {
             self.acknowledge().await?;
         }
         Ok(more || !self.state.let_in)
+    }
+
+    /// A span for each change that somebody traces. Whoever reads everything anew changes nothing.
+    fn spans(&self, page: &Page<EdgeChange>) -> Vec<tracing::Span> {
+        if self.state.pass.is_some() {
+            return Vec::new();
+        }
+        let traced = page.changes.iter().filter_map(|change| Some((change, change.trace?))).take(TRACED);
+        traced
+            .map(|(change, trace)| {
+                let revision = change.revision.number();
+                let span = tracing::info_span!("take_over", revision, domain = %change.domain);
+                mtasts_telemetry::join(&span, &trace);
+                // Now, so that the time that it takes is in it.
+                mtasts_telemetry::of(&span);
+                span
+            })
+            .collect()
     }
 
     /// Waits for an answer of the feed. While the doors are closed for it, only for so long.

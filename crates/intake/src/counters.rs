@@ -1,6 +1,6 @@
 //! Metrics.
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{counter, gauge, histogram};
 use mtasts_model::report::ReportVia;
 
 /// What became of what somebody wanted to deliver, as the label of a metric.
@@ -35,24 +35,13 @@ impl Outcome {
     }
 }
 
-pub(crate) fn describe() {
-    describe_counter!("mtasts_intake_reports_total", "Deliveries to one address, by way and outcome");
-    describe_counter!("mtasts_intake_octets_total", "Octets of reports that were stored, by way");
-    describe_counter!("mtasts_intake_connections_refused_total", "Connections closed unread, by way and reason");
-    describe_counter!("mtasts_intake_smtp_sessions_total", "Mail sessions, by whether they used TLS");
-    describe_counter!("mtasts_intake_smtp_errors_total", "Commands that were refused, by reply");
-    describe_counter!("mtasts_intake_lookups_total", "Looks for recipients, by where the answer came from");
-    describe_gauge!("mtasts_intake_connections", "Open connections, by way");
-    describe_gauge!("mtasts_intake_held_octets", "Octets of reports in memory");
-    describe_histogram!("mtasts_intake_store_seconds", "From the last octet of a report to its commit");
-}
-
 pub(crate) fn outcome(via: ReportVia, outcome: Outcome) {
     counter!("mtasts_intake_reports_total", "via" => via.as_str(), "outcome" => outcome.word()).increment(1);
 }
 
 pub(crate) fn octets(via: ReportVia, octets: usize) {
-    counter!("mtasts_intake_octets_total", "via" => via.as_str()).increment(u64::try_from(octets).unwrap_or(u64::MAX));
+    counter!("mtasts_intake_stored_bytes_total", "via" => via.as_str())
+        .increment(u64::try_from(octets).unwrap_or(u64::MAX));
 }
 
 pub(crate) fn refused_connection(via: ReportVia, reason: &'static str) {
@@ -75,7 +64,7 @@ pub(crate) fn lookup(source: &'static str) {
 pub(crate) fn levels(http: usize, smtp: usize, held: usize) {
     gauge!("mtasts_intake_connections", "via" => ReportVia::Https.as_str()).set(http as f64);
     gauge!("mtasts_intake_connections", "via" => ReportVia::Smtp.as_str()).set(smtp as f64);
-    gauge!("mtasts_intake_held_octets").set(held as f64);
+    gauge!("mtasts_intake_held_bytes").set(held as f64);
 }
 
 pub(crate) fn stored(took: std::time::Duration) {

@@ -68,7 +68,6 @@ impl Intake {
         entropy: Arc<dyn Entropy>,
     ) -> Result<IntakeHandle, IntakeError> {
         let runtime = Handle::try_current().map_err(|_| IntakeError::NoRuntime)?;
-        counters::describe();
         let certificate = Arc::new(match config.certificate.clone() {
             Some(files) => Certificate::from_files(files)?,
             None => Certificate::self_signed(&config.host, clock.now())?,

@@ -11,6 +11,7 @@ use crate::{
     ids::{CertificateId, DomainId, PolicyVersionId, TenantId},
     name::MailDomain,
     policy::Mode,
+    trace::TraceParent,
 };
 
 /// A position in a change feed. Commit order is revision order. 0 is "nothing yet".
@@ -62,6 +63,8 @@ pub struct EdgeChange {
     pub domain: MailDomain,
     /// What changed.
     pub entry: EdgeEntry,
+    /// The trace of whoever made the change, if it is exported.
+    pub trace: Option<TraceParent>,
 }
 
 /// The state of one key of the edge feed. A domain has at most one host and one challenge of each kind.

@@ -24,6 +24,7 @@ pub mod role;
 pub mod rollout;
 pub mod scope;
 pub mod tag;
+pub mod trace;
 
 pub use causes::causes;
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
@@ -47,3 +48,4 @@ pub use report::{
 pub use role::{Role, RoleError};
 pub use scope::{Scope, Scopes};
 pub use tag::{Tag, TagError};
+pub use trace::{TraceParent, TraceParentError};

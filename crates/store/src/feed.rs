@@ -20,7 +20,7 @@ const MAX_PAGE: u32 = 1_000;
 /// from reading whole tables for it. `floor` and `drawn` are read in the same snapshot, in a row of their own, since
 /// there may be no change.
 const EDGE_PAGE: &str = "
-    SELECT e.name, e.kind, e.revision, e.tenant_id, e.domain_id, e.version_id, e.certificate_id, e.challenge,
+    SELECT e.name, e.kind, e.revision, e.tenant_id, e.domain_id, e.version_id, e.certificate_id, e.challenge, e.traceparent,
         v.mode, v.max_age, v.policy_text, c.chain, c.sealed_key, c.not_after, f.floor, f.drawn
     FROM (SELECT floor, (SELECT last_value FROM edge_revisions) AS drawn FROM feed_floors WHERE feed = 'edge') f
     LEFT JOIN (SELECT * FROM edge_entries WHERE revision > $1 ORDER BY revision LIMIT $2) e ON true
@@ -44,6 +44,7 @@ struct EdgeRow {
     version_id: Option<Uuid>,
     certificate_id: Option<Uuid>,
     challenge: Option<Json>,
+    traceparent: Option<String>,
     mode: Option<String>,
     max_age: Option<i32>,
     policy_text: Option<String>,
@@ -129,7 +130,7 @@ fn readable_edge_change(row: EdgeRow) -> Option<EdgeChange> {
     };
     match readable(edge_change(row)) {
         Some(change) => change,
-        None => Some(EdgeChange { revision: revision?, domain: name?, entry: gone? }),
+        None => Some(EdgeChange { revision: revision?, domain: name?, entry: gone?, trace: None }),
     }
 }
 
@@ -174,6 +175,7 @@ fn edge_change(row: EdgeRow) -> Result<Option<EdgeChange>, StoreError> {
     let (Some(name), Some(kind), Some(revision)) = (&row.name, &row.kind, row.revision) else { return Ok(None) };
     let domain = MailDomain::from_stored(name).map_err(|error| StoreError::unreadable(TABLE, "name", name, error))?;
     let revision = number(TABLE, "revision", name, revision)?;
+    let trace = row.traceparent.as_ref().and_then(|trace| trace.parse().ok());
     let entry = match kind.as_str() {
         "host" if row.version_id.is_none() => EdgeEntry::HostGone,
         "challenge" => match row.challenge {
@@ -190,7 +192,7 @@ fn edge_change(row: EdgeRow) -> Result<Option<EdgeChange>, StoreError> {
         }
         other => return Err(StoreError::unreadable(TABLE, "kind", name, Unfit::Word(other.to_owned()))),
     };
-    Ok(Some(EdgeChange { revision, domain, entry }))
+    Ok(Some(EdgeChange { revision, domain, entry, trace }))
 }
 
 fn dangling(name: &str) -> StoreError {

@@ -57,7 +57,8 @@ pub(crate) async fn change_version(
     let revision = draw_revision(db).await?;
     // Again, now that nobody else can write: another registration may have taken the name meanwhile.
     let Some(before) = read(db, name).await?.filter(is_served) else { return Ok(None) };
-    let sql = "UPDATE edge_entries SET version_id = $1, revision = $2, changed_at = $3
+    let sql = "UPDATE edge_entries SET version_id = $1, revision = $2, changed_at = $3,
+            traceparent = (SELECT traceparent FROM policy_versions WHERE id = $1)
         WHERE name = $4 AND kind = 'host'";
     let values = vec![version.as_uuid().into(), revision_column(revision).into(), now.into(), name.into()];
     sql::execute(db, sql, values).await?;
@@ -82,7 +83,9 @@ pub(crate) async fn fill(
     }
     let revision = draw_revision(db).await?;
     let before = held(read(db, name).await?)?;
-    let sql = "UPDATE edge_entries SET version_id = $1, certificate_id = $2, revision = $3, changed_at = $4
+    let sql = "UPDATE edge_entries SET version_id = $1, certificate_id = $2, revision = $3, changed_at = $4,
+            traceparent = CASE WHEN version_id IS DISTINCT FROM $1
+                THEN (SELECT traceparent FROM policy_versions WHERE id = $1) END
         WHERE name = $5 AND kind = 'host'";
     let values = vec![
         version.as_uuid().into(),

@@ -3,6 +3,7 @@
 
 mod audit;
 mod budget;
+mod change;
 mod config;
 mod der;
 mod digest;
@@ -16,6 +17,7 @@ mod entity;
 mod error;
 mod event;
 mod feed;
+mod fleet;
 mod host;
 mod hosting;
 mod idempotency;
@@ -71,6 +73,7 @@ pub use domain::{CertificateSummary, DomainFilter, DomainState, DomainView, NewD
 pub use domain_list::{DomainPage, DomainPosition, DomainQuery, DomainSort};
 pub use error::StoreError;
 pub use event::{EVENTS_KEPT, Event, EventFilter};
+pub use fleet::{EXPIRY_DAYS, FIGURES_COUNTED, FeedFigures, FleetFigures, HostingFigures, QueueFigures};
 pub use hosting::{
     DueWrite, HostingLease, HostingProblem, HostingView, HostingWork, WantedSet, WriteKey, WriteOutcome, WriteResult,
 };
@@ -100,7 +103,7 @@ pub use report_alert_tx::{
 };
 pub use report_settings::ReportSettings;
 pub use rollout::RolloutView;
-pub use store::Store;
+pub use store::{PoolFigures, Store};
 pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{
     ArrivalState, ArrivalView, Breakdown, CachedVersion, DaySum, DmarcResult, DmarcResultFilter, FailureSums, GradeSum,

@@ -86,6 +86,7 @@ pub(crate) async fn make(
         superseded_at: Set(None),
         fed_at: Set(None),
         unfed_at: Set(None),
+        traceparent: Set(mtasts_telemetry::current().map(|trace| trace.to_string())),
     };
     let version = PolicyVersion::try_from(row.insert(db).await?)?;
     let set = "UPDATE domains SET version_id = $1, mode = $2 WHERE id = $3";

@@ -18,6 +18,17 @@ const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that was idle for longer is asked whether it lives before it is used.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(15);
 
+/// How a pool stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolFigures {
+    /// Connections that are open, those that somebody uses included.
+    pub open: u32,
+    /// Connections that are open and that nobody uses.
+    pub idle: u32,
+    /// Connections that may be open.
+    pub most: u32,
+}
+
 /// The database, as one role. Clones share the pool.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -55,6 +66,16 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.db().execute_unprepared("SELECT 1").await?;
         Ok(())
+    }
+
+    /// How the pool stands now.
+    pub fn pool(&self) -> PoolFigures {
+        let pool = self.db().get_postgres_connection_pool();
+        PoolFigures {
+            open: pool.size(),
+            idle: u32::try_from(pool.num_idle()).unwrap_or(u32::MAX),
+            most: pool.options().get_max_connections(),
+        }
     }
 
     /// Begins a transaction in which nothing but this tenant's rows can be seen or written.

@@ -7,6 +7,7 @@
 
 mod bind;
 mod cloudflare;
+mod collector;
 mod database;
 mod issuer;
 mod knot;
@@ -21,6 +22,7 @@ mod wait;
 
 pub use bind::Bind;
 pub use cloudflare::{Calls, CloudflareRecord, FakeCloudflare, Fault, SeenRequest};
+pub use collector::{Collector, SeenSpan};
 pub use database::TestDatabase;
 pub use issuer::{IssuerMood, SigningKey, TestIssuer};
 pub use knot::Knot;

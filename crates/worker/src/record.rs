@@ -140,10 +140,14 @@ async fn apply(tx: &mut LeaseTx, finding: &Finding) -> Result<(), StoreError> {
 pub(crate) fn measure(facts: &DomainFacts, finding: &Finding, now: Timestamp) {
     let Some(version) = &facts.version else { return };
     let age = seconds(now - version.created_at);
+    // The first of a domain waits until its owner has delegated it, for days if need be.
+    let change = if facts.record.confirmed.is_some() { "later" } else { "first" };
     match finding {
-        Finding::Served { .. } => metrics::histogram!("mtasts_worker_policy_served_seconds").record(age),
+        Finding::Served { .. } => {
+            metrics::histogram!("mtasts_worker_policy_served_seconds", "change" => change).record(age);
+        }
         Finding::RecordsConfirmed { .. } if version.published_at.is_none() => {
-            metrics::histogram!("mtasts_worker_policy_published_seconds").record(age);
+            metrics::histogram!("mtasts_worker_policy_published_seconds", "change" => change).record(age);
         }
         _ => {}
     }

@@ -5,12 +5,13 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
 use mtasts_model::{
-    Timestamp,
+    PolicyVersionId, Timestamp, TraceParent,
     lifecycle::{DomainFacts, Plan, Step, StepKind, plan},
 };
 use mtasts_store::{Lease, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, field};
 
 use crate::{
     WorkerConfig, WorkerDeps,
@@ -115,6 +116,7 @@ impl Session {
     }
 
     async fn work(&self) -> Result<(), StoreError> {
+        let mut change = None;
         for _ in 0..MAX_STEPS {
             let now = self.deps.clock.now();
             let facts = self.facts(now).await?;
@@ -133,7 +135,8 @@ impl Session {
                 let wake_at = wake_at.map_or(again, |at| at.min(again));
                 return record_settled(&self.deps.store, &self.lease, &conditions, Some(wake_at), now).await;
             }
-            let progress = self.step(&facts, &conditions, step).await?;
+            let span = self.span(&facts, step, &mut change).await?;
+            let progress = self.step(&facts, &conditions, step).instrument(span).await?;
             drop(probe);
             match progress {
                 Progress::Recorded => {}
@@ -153,6 +156,36 @@ impl Session {
 
     async fn facts(&self, now: Timestamp) -> Result<DomainFacts, StoreError> {
         answered(self.deps.store.facts(&self.lease, now, self.config.edge_grace, &self.deps.zones.gates())).await
+    }
+
+    /// The span of a step: in the trace of the change that it carries to the world, if it does and there is one.
+    async fn span(
+        &self,
+        facts: &DomainFacts,
+        step: Step,
+        change: &mut Option<(PolicyVersionId, Option<TraceParent>)>,
+    ) -> Result<Span, StoreError> {
+        let lease = &self.lease;
+        let span = tracing::info_span!("step", step = step.kind().as_str(), domain_id = %lease.domain_id,
+            tenant_id = %lease.tenant_id, trace_id = field::Empty);
+        if !mtasts_telemetry::is_enabled() {
+            return Ok(span);
+        }
+        let waiting = facts.version.as_ref().filter(|version| version.published_at.is_none() && carries_change(step));
+        if let Some(version) = waiting {
+            let trace = match *change {
+                Some((known, trace)) if known == version.id => trace,
+                _ => answered(self.deps.store.trace_of(version.id)).await?,
+            };
+            *change = Some((version.id, trace));
+            if let Some(trace) = trace {
+                mtasts_telemetry::join(&span, &trace);
+            }
+        }
+        if let Some(trace) = mtasts_telemetry::exported_trace(&span) {
+            span.record("trace_id", trace);
+        }
+        Ok(span)
     }
 
     async fn step(
@@ -238,6 +271,18 @@ impl Session {
 /// Whether a stranger's hosts decide how long the step takes.
 fn looks_at_mx(step: Step) -> bool {
     matches!(step, Step::DiscoverMx | Step::ProbeMx)
+}
+
+/// Whether the step brings a version nearer to senders.
+fn carries_change(step: Step) -> bool {
+    matches!(
+        step.kind(),
+        StepKind::ServeHost
+            | StepKind::MarkServed
+            | StepKind::VerifyServed
+            | StepKind::WriteRecords
+            | StepKind::ConfirmRecords
+    )
 }
 
 /// When a domain whose look at its MX hosts found no place tries again: two to four seconds, not all at once.

@@ -317,11 +317,13 @@ pub(crate) struct LogConfig {
     pub(crate) format: LogFormat,
     /// A level, or a filter such as `info,mtasts_edge=debug`.
     pub(crate) level: String,
+    /// Which process among those of its role; None: the name of its host.
+    pub(crate) instance: Option<String>,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Human, level: "info".to_owned() }
+        Self { format: LogFormat::Human, level: "info".to_owned(), instance: None }
     }
 }
 

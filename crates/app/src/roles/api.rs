@@ -7,7 +7,7 @@ use mtasts_certs::KeyRing;
 use mtasts_dns::Resolver;
 use mtasts_store::Role;
 
-use super::{Context, Running, connect};
+use super::{Context, Running, connect_watched};
 use crate::{
     adapters::{CustomersDns, ProvidersWeb, WebhookSecrets},
     admin::{Probe, RoleReadiness},
@@ -17,7 +17,7 @@ use crate::{
 
 pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Probe, StartupError> {
     let config = &context.config;
-    let store = connect(config, Role::Api).await?;
+    let store = connect_watched(context, Role::Api, "api").await?;
     let token = operator_token(config, context.may_draw_secrets, &*context.entropy)?;
     let public_url = config.api.public_url()?;
     let mut api = ApiConfig::new(config.api.listen.clone(), config.service.zone()?, token, public_url);
@@ -29,6 +29,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     api.report_uris = config.reports.uris()?;
     // Whether there will be digests; the relay's credentials are the worker's.
     api.mail = config.mail.relay.is_some();
+    api.callers_traces = config.telemetry.callers();
     let server = Api::bind(api, store, Arc::clone(&context.clock), Arc::clone(&context.entropy))?;
     let server = match config.limits.shared(&config.redis)? {
         Some(shared) => server.with_shared_limits(shared),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mtasts_intake::Intake;
 use mtasts_store::Role;
 
-use super::{Context, Running, connect};
+use super::{Context, Running, connect_watched};
 use crate::{
     admin::{Probe, RoleReadiness},
     config::ConfigError,
@@ -27,7 +27,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
         );
     }
     let host = intake.host.clone();
-    let store = connect(config, Role::Intake).await?;
+    let store = connect_watched(context, Role::Intake, "intake").await?;
     let handle = Intake::start(intake, store, Arc::clone(&context.clock), Arc::clone(&context.entropy))?;
     let (smtp, https, http) = (handle.smtp_addrs(), handle.https_addrs(), handle.http_addrs());
     tracing::info!(%host, ?smtp, ?https, ?http, "the intake takes reports");

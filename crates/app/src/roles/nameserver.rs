@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mtasts_nameserver::Nameserver;
 use mtasts_store::{NodeKind, Role};
 
-use super::{Context, Running, connect};
+use super::{Context, Running, connect_watched};
 use crate::{
     adapters::{Node, ZoneFollower, node_id, node_name},
     admin::{Probe, RoleReadiness},
@@ -19,7 +19,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let ring = || key_ring(config, context.may_draw_secrets, &*context.entropy);
     nameserver.dnssec = config.nameserver.dnssec(ring)?;
     let id = node_id(&config.data_dir.join("nameserver-node-id"), &*context.clock, &*context.entropy)?;
-    let store = connect(config, Role::Edge).await?;
+    let store = connect_watched(context, Role::Edge, "nameserver").await?;
     let name = node_name(&nameserver.listen);
     let node = Arc::new(Node::new(store, Arc::clone(&context.clock), id, NodeKind::Nameserver, name));
     let feed = Arc::new(ZoneFollower::new(Arc::clone(&node)));

@@ -9,12 +9,12 @@ use mtasts_probe::{MxProber, PolicyFetcher, Poster};
 use mtasts_store::{ReportRetention, Role, Store};
 use mtasts_worker::{
     AlertDeps, AlertWorker, DigestDeps, DigestWorker, Origins, Relay, ReportConfig, ReportDeps, ReportWorker,
-    WebhookDeps, WebhookWorker, Worker, WorkerDeps,
+    WebhookDeps, WebhookWorker, Worker, WorkerDeps, show_fleet,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Running, connect};
+use super::{Context, Running, connect_watched};
 use crate::{
     adapters::{Accounts, StoredZone},
     admin::{Probe, RoleReadiness},
@@ -34,7 +34,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let config = &context.config;
     let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
     let ring = key_ring(config, context.may_draw_secrets, &*entropy)?;
-    let store = connect(config, Role::Worker).await?;
+    let store = connect_watched(context, Role::Worker, "worker").await?;
     // Unique among running workers, and new at each start: a lease of an earlier run is not ours.
     let name = format!("worker-{}", NodeId::draw(clock.now(), &*entropy));
     let worker_config = config.worker.config(config, name)?;
@@ -82,6 +82,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     };
     let worker = Worker::new(worker_config, deps);
     let stop = context.stop.clone();
+    let fleet = show_fleet(store.clone(), Arc::clone(&context.clock), stop.clone());
     let tidying = tokio::spawn(tidy(store, kept, Arc::clone(&context.clock), stop.clone()));
     running.spawn(async move {
         let digests = async {
@@ -95,7 +96,8 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
             deliveries.run(stop.clone()),
             reports.run(stop.clone()),
             alerts.run(stop.clone()),
-            digests
+            digests,
+            fleet
         );
         tidying.abort();
         "worker"

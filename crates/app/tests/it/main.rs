@@ -18,3 +18,5 @@ mod outage;
 mod reports;
 mod service;
 mod shutdown;
+mod traces;
+mod watching;

@@ -8,7 +8,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -96,6 +96,7 @@ impl Http {
     async fn exchange(self, mut request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(SOFTWARE));
         let is_get = request.method() == Method::GET;
+        let started = Instant::now();
         let answer = tokio::time::timeout(self.timeout, async {
             let response = self.client.request(request).await.map_err(|error| no_answer(&error))?;
             let (parts, body) = response.into_parts();
@@ -104,6 +105,7 @@ impl Http {
         })
         .await
         .unwrap_or_else(|_| Err(NoAnswer(format!("no answer within {} s", self.timeout.as_secs_f32()))));
+        metrics::histogram!("mtasts_acme_request_seconds").record(started.elapsed().as_secs_f64());
         let answer = answer.map_err(|error| {
             metrics::counter!("mtasts_acme_requests_total", "status" => "none").increment(1);
             Error::Other(Box::new(error))

@@ -34,7 +34,8 @@ use crate::{
 
 /// Serves one connection to its end. `place` is given back then.
 pub(super) async fn serve(mut stream: TcpStream, peer: IpAddr, kind: Kind, worker: Arc<Worker>, place: Place) {
-    let deadline = Instant::now() + worker.shared.config.handshake_deadline;
+    let started = Instant::now();
+    let deadline = started + worker.shared.config.handshake_deadline;
     let Some(_address_place) = admit(&mut stream, peer, &worker, deadline).await else { return };
     match kind {
         Kind::Validations => h1::serve(Plain(stream), Site::Validations, &worker).await,
@@ -45,6 +46,7 @@ pub(super) async fn serve(mut stream: TcpStream, peer: IpAddr, kind: Kind, worke
                 Ok(Err(outcome)) => return worker.shared.counters.handshake(outcome),
                 Err(_) => return worker.shared.counters.handshake(Handshake::TimedOut),
             };
+            worker.shared.counters.handshake_seconds.record(started.elapsed().as_secs_f64());
             let site = Site::Policy(sighting);
             if stream.get_ref().1.alpn_protocol() == Some(H2) {
                 // Boxed: few connections are HTTP/2, and its state is large.

@@ -112,6 +112,7 @@ impl Feed for TableFeed {
                 revision: Revision::new(*revision),
                 domain: MailDomain::from_stored(domain).unwrap(),
                 entry: entry.clone(),
+                trace: None,
             })
             .collect();
         changes.sort_by_key(|change| change.revision);

@@ -24,6 +24,7 @@ pub struct Model {
     pub superseded_at: Option<ChronoDateTimeUtc>,
     pub fed_at: Option<ChronoDateTimeUtc>,
     pub unfed_at: Option<ChronoDateTimeUtc>,
+    pub traceparent: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -73,7 +73,7 @@ async fn keep(client: redis::Client, script: Script, live: watch::Sender<Option<
             Ok(connection) => {
                 generation += 1;
                 is_told = true;
-                metrics::gauge!("mtasts_limits_shared").set(1.0);
+                metrics::gauge!("mtasts_redis_up", "use" => "limits").set(1.0);
                 tracing::info!("rate limits are shared through Redis");
                 live.send_replace(Some(Live { connection, generation }));
                 let since = Instant::now();
@@ -108,6 +108,6 @@ async fn connect(client: &redis::Client, script: &Script) -> redis::RedisResult<
 }
 
 fn away(why: impl Display) {
-    metrics::gauge!("mtasts_limits_shared").set(0.0);
+    metrics::gauge!("mtasts_redis_up", "use" => "limits").set(0.0);
     tracing::warn!(%why, "Redis is away: until it is back, each process limits calls on its own");
 }

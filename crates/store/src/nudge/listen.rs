@@ -23,6 +23,7 @@ pub(super) async fn to_postgres(options: PgConnectOptions, signals: Signals) {
             }
             Err(error) => tracing::debug!(%error, "cannot listen for nudges in Postgres"),
         }
+        metrics::gauge!("mtasts_database_nudges_up").set(0.0);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -35,6 +36,7 @@ async fn follow_postgres(mut listener: PgListener, signals: &Signals) -> Control
         tracing::debug!(%error, "cannot listen for nudges in Postgres");
         return ControlFlow::Break(());
     }
+    metrics::gauge!("mtasts_database_nudges_up").set(1.0);
     signals.all();
     loop {
         match listener.try_recv().await {
@@ -61,6 +63,7 @@ pub(super) async fn to_redis(client: redis::Client, signals: Signals) {
             }
             Err(error) => tracing::debug!(%error, "cannot listen for nudges in Redis"),
         }
+        metrics::gauge!("mtasts_redis_up", "use" => "nudges").set(0.0);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -71,6 +74,7 @@ async fn follow_redis(client: &redis::Client, signals: &Signals) -> redis::Redis
     for channel in Channel::ALL {
         pubsub.subscribe(channel.name()).await?;
     }
+    metrics::gauge!("mtasts_redis_up", "use" => "nudges").set(1.0);
     signals.all();
     let mut messages = pubsub.into_on_message();
     while let Some(message) = messages.next().await {

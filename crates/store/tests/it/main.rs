@@ -10,6 +10,7 @@ mod events;
 mod facts;
 mod feeds;
 mod fixture;
+mod fleet;
 mod hostings;
 mod hosts;
 mod idempotency;

@@ -24,7 +24,7 @@ use crate::fixture::{Fixture, GRACE, LEASE, policy, zone};
 const TIMES: usize = 8;
 
 /// 30,000 domains, two thirds of them one tenant's; every tenth is due, every tenth withdrawing.
-const LOAD: &str = r#"
+pub(crate) const LOAD: &str = r#"
     CREATE FUNCTION uid(kind text, i bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
         AS $$ SELECT (lpad(to_hex(i), 12, '0') || left(md5(kind || i), 20))::uuid $$;
     CREATE FUNCTION ten(i bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
@@ -92,6 +92,8 @@ const LOAD: &str = r#"
     INSERT INTO audit_chain SELECT tenant_id, row_number() OVER (PARTITION BY tenant_id ORDER BY id), id, sha256(''),
         sha256('') FROM audit_events;
     INSERT INTO audit_heads SELECT tenant_id, max(seq), sha256('') FROM audit_chain GROUP BY tenant_id;
+    INSERT INTO digest_mails SELECT uid('rcp', i), 'daily', date '2025-12-31', ten(i), 'sent', NULL, NULL, 1, now(), NULL
+        FROM n;
     SET session_replication_role = DEFAULT;
     INSERT INTO webhooks SELECT uid('whk', i), uid('ten', 1 + i % 500), 'https://a.example/', '', NULL, true, NULL, NULL,
         's', NULL, NULL, now(), now(), NULL FROM n WHERE i <= 3000;
@@ -143,6 +145,8 @@ pub(crate) async fn scans(fixture: &Fixture) -> BTreeMap<String, u64> {
     .await;
     let counters = "SELECT relname, seq_scan FROM pg_stat_user_tables
         WHERE relname NOT IN ('nodes', 'ledger_gaps', 'feed_floors', 'acme_accounts', 'token_buckets', 'seaql_migrations', 'zone_hostings', 'n',
+            -- One row.
+            'fleet_figures',
             -- The worker notes all of it, tenant by tenant.
             'domain_counts')";
     let lines = fixture.database.psql(counters).await;

@@ -215,7 +215,8 @@ fn stopped_at(arrival: DueArrival, stopped: Stopped) -> Outcome {
 /// What is counted of arrivals once they are put in.
 struct Summary {
     grades: Vec<(&'static str, &'static str)>,
-    quarantined: Vec<String>,
+    /// Of what kind, and why.
+    quarantined: Vec<(&'static str, String)>,
 }
 
 impl Summary {
@@ -226,7 +227,10 @@ impl Summary {
                 .flat_map(|read| &read.reports)
                 .map(|report| (report.kind.as_str(), report.grade.as_str()))
                 .collect(),
-            quarantined: read.iter().filter_map(|read| Some(read.problem.as_ref()?.0.clone())).collect(),
+            quarantined: read
+                .iter()
+                .filter_map(|read| Some((read.arrival.kind.as_str(), read.problem.as_ref()?.0.clone())))
+                .collect(),
         }
     }
 
@@ -238,8 +242,9 @@ impl Summary {
         for (kind, grade) in self.grades {
             metrics::counter!("mtasts_reports_read_total", "kind" => kind, "grade" => grade).increment(1);
         }
-        for reason in self.quarantined {
-            metrics::counter!("mtasts_report_arrivals_quarantined_total", "reason" => reason).increment(1);
+        for (kind, reason) in self.quarantined {
+            metrics::counter!("mtasts_report_arrivals_quarantined_total", "kind" => kind, "reason" => reason)
+                .increment(1);
         }
     }
 }

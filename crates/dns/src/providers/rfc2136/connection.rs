@@ -59,6 +59,16 @@ pub(super) enum ExchangeFailure {
 }
 
 impl ExchangeFailure {
+    /// As the label of a metric.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Io(_) => "network",
+            Self::Encode(_) | Self::Decode(_) | Self::OtherQuestion => "garbled",
+            Self::Tsig(..) => "tsig",
+        }
+    }
+
     pub(super) fn cut_short() -> Self {
         Self::Io(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"))
     }
@@ -153,6 +163,7 @@ impl<'a> Connection<'a> {
             self.open = None;
         }
         let deadline = self.primary.timeout;
+        let started = Instant::now();
         let exchange = async {
             let Some((stream, _)) = self.open.take() else { return self.fresh(&messages).await };
             match self.exchange(stream, &messages).await {
@@ -162,7 +173,13 @@ impl<'a> Connection<'a> {
                 outcome => outcome,
             }
         };
-        timeout(deadline, exchange).await.unwrap_or(Err(ExchangeFailure::Timeout))
+        let outcome = timeout(deadline, exchange).await.unwrap_or(Err(ExchangeFailure::Timeout));
+        let word = outcome.as_ref().map_or_else(ExchangeFailure::word, |_| "ok");
+        metrics::counter!("mtasts_dns_provider_requests_total", "provider" => "rfc2136", "outcome" => word)
+            .increment(1);
+        metrics::histogram!("mtasts_dns_provider_request_seconds", "provider" => "rfc2136")
+            .record(started.elapsed().as_secs_f64());
+        outcome
     }
 
     async fn fresh(&mut self, messages: &[Message]) -> Result<Vec<Message>, ExchangeFailure> {
