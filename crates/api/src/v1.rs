@@ -3,6 +3,7 @@
 pub(crate) mod api_keys;
 pub(crate) mod audit_events;
 pub(crate) mod bulk;
+pub(crate) mod checks;
 pub(crate) mod customers;
 pub(crate) mod delegation;
 pub(crate) mod digest_recipients;
@@ -60,6 +61,10 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(dns_credentials::list::list_dns_credentials)
         .service(dns_credentials::read::read_dns_credential)
         .service(dns_credentials::delete::delete_dns_credential)
+        .service(checks::create::create_check)
+        .service(checks::list::list_checks)
+        .service(checks::read::read_check)
+        .service(checks::generate::generate_policy)
         .service(readiness::read::read_readiness)
         .service(migrations::create::create_migration)
         .service(migrations::list::list_migrations)

@@ -1,6 +1,7 @@
 //! The one configuration: a TOML file, and `MTASTS__SECTION__KEY` in the environment, which outranks it. Unknown keys
 //! are errors. `docs/CONFIGURATION.md` documents every key.
 
+mod checks;
 mod customers;
 mod data_dir;
 mod intake;
@@ -27,6 +28,7 @@ use serde::Deserialize;
 pub(crate) use self::nameserver::{DnssecKeyKind, sealed_dnssec_key};
 pub(crate) use self::oidc::verifier as oidc_verifier;
 pub(crate) use self::{
+    checks::ChecksSection,
     customers::{CustomerDnsSection, DomainConnectSection},
     data_dir::{key_ring, operator_token},
     intake::IntakeSection,
@@ -71,6 +73,7 @@ pub(crate) struct Config {
     pub(crate) issuer: IssuerConfig,
     pub(crate) worker: WorkerSection,
     pub(crate) webhooks: WebhooksSection,
+    pub(crate) checks: ChecksSection,
     pub(crate) mail: MailSection,
     pub(crate) probe: ProbeSection,
     pub(crate) reports: ReportsConfig,
@@ -102,6 +105,7 @@ impl Default for Config {
             issuer: IssuerConfig::default(),
             worker: WorkerSection::default(),
             webhooks: WebhooksSection::default(),
+            checks: ChecksSection::default(),
             mail: MailSection::default(),
             probe: ProbeSection::default(),
             reports: ReportsConfig::default(),
@@ -229,6 +233,8 @@ impl Config {
         self.probe(std::sync::Arc::new(mtasts_model::SystemClock))?;
         self.worker.config(self, "check".to_owned())?;
         self.webhooks.config()?;
+        self.checks.config()?;
+        self.checks.per_hour()?;
         self.intake.config(self)?;
         self.reports.retention()?;
         self.mail_relay()?.map(mtasts_worker::Relay::new).transpose()?;

@@ -24,13 +24,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use mtasts_dns::Resolver;
-use mtasts_model::{MailDomain, Mode, Policy, Timestamp};
+use mtasts_model::{HostName, MailDomain, Mode, Policy, Timestamp};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 pub use catalogue::Code;
 pub use finding::{Finding, Group, SenderWords, Severity};
-pub use pace::Pacer;
+pub use pace::{Pacer, SharedPace};
 pub(crate) use policy_text::read as read_policy;
 pub use verdict::{Delivery, HostVerdict, Safety, Verdict};
 
@@ -64,12 +64,14 @@ pub struct InspectOptions {
     pub deadline: Duration,
     /// Of it, how long to wait for room at one MX host, see [`Pacer`].
     pub patience: Duration,
+    /// Whether MX hosts are connected to. Without it they are named and held against the policy.
+    pub mx_hosts: bool,
 }
 
 impl Default for InspectOptions {
     /// A minute, of which fifteen seconds may be waiting for room.
     fn default() -> Self {
-        Self { deadline: Duration::from_mins(1), patience: Duration::from_secs(15) }
+        Self { deadline: Duration::from_mins(1), patience: Duration::from_secs(15), mx_hosts: true }
     }
 }
 
@@ -128,7 +130,7 @@ impl Inspector {
             timeout_at(deadline, Box::pin(record::look(&self.resolver, domain))),
             timeout_at(deadline, Box::pin(tls_rpt::look(&self.resolver, domain))),
             timeout_at(deadline, Box::pin(policy_host::look(self, domain, deadline))),
-            Box::pin(self.look_at_mx(domain, Until { deadline, patience: options.patience })),
+            Box::pin(self.look_at_mx(domain, Until { deadline, patience: options.patience }, options.mx_hosts)),
         );
         let late = |what: &str| Finding::new(Code::OutOfTime, what, format!("{what} was not seen in time"));
         let record = record.unwrap_or_else(|_| nothing(&domain.sts_record_name(), late));
@@ -147,13 +149,23 @@ impl Inspector {
         Inspection { took_ms: millis(took), looked, ..inspection }
     }
 
-    async fn look_at_mx(&self, domain: &MailDomain, until: Until) -> Looked<MxSeen> {
+    async fn look_at_mx(&self, domain: &MailDomain, until: Until, connect: bool) -> Looked<MxSeen> {
         let Ok(records) = timeout_at(until.deadline, mx::look(&self.resolver, domain)).await else {
             let sentence = format!("the MX records of {domain} were not seen in time");
             let findings = vec![Finding::new(Code::OutOfTime, domain.as_str(), sentence)];
             return Looked { seen: MxSeen::default(), findings, answered: false };
         };
         let mx::Records { mut seen, hosts, mut findings, answered } = records;
+        if !connect {
+            let named = |(preference, host): (u16, HostName)| seen::MxHostSeen {
+                host: host.to_string(),
+                preference,
+                not_looked_at: true,
+                ..seen::MxHostSeen::default()
+            };
+            seen.hosts.extend(hosts.into_iter().map(named));
+            return Looked { seen, findings, answered };
+        }
         let looks = hosts.iter().map(|(preference, host)| smtp_host::look(self, *preference, host, until));
         for (host, of_host) in join_all(looks).await {
             seen.hosts.push(host);

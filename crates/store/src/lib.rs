@@ -3,6 +3,8 @@
 
 mod audit;
 mod budget;
+mod check;
+mod check_queue;
 mod config;
 mod der;
 mod digest;
@@ -54,6 +56,8 @@ mod zone;
 
 pub use audit::{Actor, ActorKind, AuditEvent, AuditFilter, AuditLine, ChainFault, ChainReport};
 pub use budget::{BucketEmpty, TokenBucket};
+pub use check::{AskedCheck, CHECKS_KEPT, Check, CheckState, NewCheck};
+pub use check_queue::{CheckOutcome, DueCheck};
 pub use config::{Role, StoreConfig};
 pub use digest::{
     AddedRecipient, DIGEST_RECIPIENTS_PER_TENANT, DigestLink, DigestRecipient, DigestState, DigestToken,

@@ -28,6 +28,7 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0017_readiness", sql: include_str!("../../../migrations/0017_readiness.sql") },
     SqlFile { name: "0018_rollout", sql: include_str!("../../../migrations/0018_rollout.sql") },
     SqlFile { name: "0019_mx_migrations", sql: include_str!("../../../migrations/0019_mx_migrations.sql") },
+    SqlFile { name: "0020_checks", sql: include_str!("../../../migrations/0020_checks.sql") },
 ];
 
 /// What a migration did.

@@ -6,6 +6,7 @@ mod audit;
 mod bad_fields;
 mod bad_input;
 mod bulk;
+mod checks;
 mod conditional;
 mod customers;
 mod delegation;

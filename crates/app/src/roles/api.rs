@@ -25,6 +25,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     api.placement = config.placement()?;
     api.limits = config.limits.settings()?;
     api.quotas = config.quotas.quotas()?;
+    api.checks_per_hour = config.checks.per_hour()?;
     api.report_host.clone_from(&config.reports.host);
     api.report_uris = config.reports.uris()?;
     api.mail = config.mail_relay()?.is_some();

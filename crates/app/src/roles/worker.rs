@@ -8,8 +8,8 @@ use mtasts_model::{Clock, NodeId};
 use mtasts_probe::{MxProber, PolicyFetcher, Poster};
 use mtasts_store::{ReportRetention, Role, Store};
 use mtasts_worker::{
-    AlertDeps, AlertWorker, DigestDeps, DigestWorker, Relay, ReportConfig, ReportDeps, ReportWorker, WebhookDeps,
-    WebhookWorker, Worker, WorkerDeps,
+    AlertDeps, AlertWorker, CheckDeps, CheckWorker, DigestDeps, DigestWorker, Relay, ReportConfig, ReportDeps,
+    ReportWorker, WebhookDeps, WebhookWorker, Worker, WorkerDeps,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +66,14 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     };
     let report_config = ReportConfig { report_hosts: worker_config.report_hosts.clone(), ..ReportConfig::default() };
     let reports = ReportWorker::new(report_config, reports);
+    let checks = CheckDeps {
+        store: store.clone(),
+        probe: probe.clone(),
+        resolver: resolver.clone(),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    };
+    let checks = CheckWorker::new(config.checks.config()?, checks);
     let kept = config.reports.retention()?;
     let digests = digests(context, &store)?;
     let deps = WorkerDeps {
@@ -94,6 +102,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
             deliveries.run(stop.clone()),
             reports.run(stop.clone()),
             alerts.run(stop.clone()),
+            checks.run(stop.clone()),
             digests
         );
         tidying.abort();
@@ -177,6 +186,7 @@ pub(crate) async fn forget(
             + store.prune_events(now).await?
             + store.prune_operations(now).await?
             + store.prune_mx_history(now).await?
+            + store.prune_checks(now).await?
             + store.prune_usage(now).await?
             + store.prune_alerts(now).await?
             + store.prune_digests(now).await?;

@@ -4,6 +4,7 @@
 
 mod alert_plans;
 mod audit;
+mod checks;
 mod dns_credentials;
 mod domains;
 mod events;
