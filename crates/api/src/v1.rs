@@ -15,6 +15,7 @@ pub(crate) mod fields;
 pub(crate) mod migrations;
 pub(crate) mod operations;
 pub(crate) mod policy;
+pub(crate) mod policy_settings;
 pub(crate) mod proposal;
 pub(crate) mod quotas;
 pub(crate) mod readiness;
@@ -54,6 +55,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(domains::update::update_domain)
         .service(domains::delete::delete_domain)
         .service(domains::verify::verify_domain)
+        .service(domains::checks::list_domain_checks)
         .service(delegation::read::read_delegation)
         .service(delegation::plan::plan_delegation)
         .service(delegation::apply::apply_delegation)
@@ -65,6 +67,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(checks::list::list_checks)
         .service(checks::read::read_check)
         .service(checks::generate::generate_policy)
+        .service(policy_settings::read::read_policy_settings)
+        .service(policy_settings::replace::replace_policy_settings)
         .service(readiness::read::read_readiness)
         .service(migrations::create::create_migration)
         .service(migrations::list::list_migrations)
@@ -83,6 +87,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(policy::patch::patch_policy)
         .service(policy::mode::set_mode)
         .service(policy::rollback::roll_back_policy)
+        .service(policy::simulate::simulate_policy)
         .service(policy::versions::list_versions)
         .service(policy::version::read_version)
         .service(audit_events::list::list_audit_events)

@@ -4,6 +4,7 @@
 mod checks;
 mod customers;
 mod data_dir;
+mod enforce;
 mod intake;
 mod issuer;
 mod limits;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     checks::ChecksSection,
     customers::{CustomerDnsSection, DomainConnectSection},
     data_dir::{key_ring, operator_token},
+    enforce::EnforceSection,
     intake::IntakeSection,
     limits::LimitsSection,
     mail::MailSection,
@@ -74,6 +76,7 @@ pub(crate) struct Config {
     pub(crate) worker: WorkerSection,
     pub(crate) webhooks: WebhooksSection,
     pub(crate) checks: ChecksSection,
+    pub(crate) enforce: EnforceSection,
     pub(crate) mail: MailSection,
     pub(crate) probe: ProbeSection,
     pub(crate) reports: ReportsConfig,
@@ -106,6 +109,7 @@ impl Default for Config {
             worker: WorkerSection::default(),
             webhooks: WebhooksSection::default(),
             checks: ChecksSection::default(),
+            enforce: EnforceSection::default(),
             mail: MailSection::default(),
             probe: ProbeSection::default(),
             reports: ReportsConfig::default(),
@@ -235,6 +239,7 @@ impl Config {
         self.webhooks.config()?;
         self.checks.config()?;
         self.checks.per_hour()?;
+        self.enforce.demands()?;
         self.intake.config(self)?;
         self.reports.retention()?;
         self.mail_relay()?.map(mtasts_worker::Relay::new).transpose()?;

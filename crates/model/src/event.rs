@@ -81,6 +81,12 @@ events! {
     CertificateIssued = "certificate.issued";
     /// The first attempt, since the last success, to renew a domain's certificate has failed.
     RenewalFailed = "certificate.renewal_failed";
+    /// A certificate comes to its end and is not renewed.
+    CertificateExpiring = "certificate.expiring";
+    /// Looks from outside, as a sender's, do not find what senders are meant to find.
+    CheckFailed = "domain.check_failed";
+    /// A look from outside finds again what senders are meant to find.
+    CheckRecovered = "domain.check_recovered";
     /// DNS names MX hosts that the policy does not cover, and others than before.
     DriftFound = "drift.found";
     /// Senders report a failure that a domain never had before.
@@ -246,6 +252,50 @@ pub struct RenewalFailed {
     pub reason: String,
     /// A sentence for people.
     pub message: String,
+}
+
+/// See [`EventType::CertificateExpiring`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateExpiring {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The certificate that is in use.
+    pub certificate_id: CertificateId,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
+    /// How many whole days are left.
+    pub days_left: u32,
+    /// A stable word for why it was not renewed.
+    pub reason: String,
+    /// A sentence for people: what the CA said, if it said anything.
+    pub message: String,
+    /// A sentence for people.
+    pub what_to_do: String,
+}
+
+/// See [`EventType::CheckFailed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckFailed {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The policy version that was looked for.
+    pub version_id: PolicyVersionId,
+    /// A stable word for what a sender would stumble over.
+    pub code: String,
+    /// A sentence for people: what is so and what to do.
+    pub message: String,
+}
+
+/// See [`EventType::CheckRecovered`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRecovered {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The policy version that was looked for.
+    pub version_id: PolicyVersionId,
 }
 
 /// See [`EventType::DriftFound`].
@@ -457,6 +507,9 @@ impl EventData {
             Self::PolicyPublished(data) => Some(&data.domain),
             Self::CertificateIssued(data) => Some(&data.domain),
             Self::RenewalFailed(data) => Some(&data.domain),
+            Self::CertificateExpiring(data) => Some(&data.domain),
+            Self::CheckFailed(data) => Some(&data.domain),
+            Self::CheckRecovered(data) => Some(&data.domain),
             Self::DriftFound(data) => Some(&data.domain),
             Self::FailureNew(data) => Some(&data.domain),
             Self::FailureRate(data) => Some(&data.domain),

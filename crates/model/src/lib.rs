@@ -24,6 +24,7 @@ pub mod report;
 pub mod role;
 pub mod rollout;
 pub mod scope;
+pub mod simulation;
 pub mod tag;
 
 pub use causes::causes;

@@ -22,6 +22,7 @@ mod witness;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use mtasts_dns::Resolver;
 use mtasts_model::{HostName, MailDomain, Mode, Policy, Timestamp};
@@ -109,6 +110,9 @@ pub struct Inspection {
     pub policy_host: PolicyHostSeen,
     /// The policy, where one was served.
     pub policy: Option<PolicySeen>,
+    /// Its octets as they came, of the first address that served one.
+    #[serde(skip)]
+    pub served: Option<Bytes>,
     /// The MX hosts.
     pub mx: MxSeen,
 }
@@ -192,8 +196,8 @@ fn assemble(
     let mut findings = record.findings;
     findings.extend(fetched.findings);
     let (mut seen_policy, mut policy) = (None, None::<Policy>);
-    if let Some(text) = text {
-        let (seen, read, of_text) = policy_text::read(&policy_host.host, &text);
+    if let Some(text) = &text {
+        let (seen, read, of_text) = policy_text::read(&policy_host.host, text);
         (seen_policy, policy) = (Some(seen), read);
         findings.extend(of_text);
     }
@@ -224,6 +228,7 @@ fn assemble(
         tls_rpt: tls_rpt.seen,
         policy_host,
         policy: seen_policy,
+        served: text,
         mx: mx_seen,
     }
 }

@@ -29,6 +29,7 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0018_rollout", sql: include_str!("../../../migrations/0018_rollout.sql") },
     SqlFile { name: "0019_mx_migrations", sql: include_str!("../../../migrations/0019_mx_migrations.sql") },
     SqlFile { name: "0020_checks", sql: include_str!("../../../migrations/0020_checks.sql") },
+    SqlFile { name: "0021_watch", sql: include_str!("../../../migrations/0021_watch.sql") },
 ];
 
 /// What a migration did.

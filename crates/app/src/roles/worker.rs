@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use mtasts_dns::{Resolver, providers::ZoneStore};
 use mtasts_model::{Clock, NodeId};
-use mtasts_probe::{MxProber, PolicyFetcher, Poster};
+use mtasts_probe::{MxProber, PolicyFetcher, Poster, inspect::Inspector};
 use mtasts_store::{ReportRetention, Role, Store};
 use mtasts_worker::{
     AlertDeps, AlertWorker, CheckDeps, CheckWorker, DigestDeps, DigestWorker, Relay, ReportConfig, ReportDeps,
@@ -79,6 +79,8 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let deps = WorkerDeps {
         store: store.clone(),
         policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone())?,
+        // It connects to no MX host.
+        inspector: Inspector::new(probe.clone(), resolver.clone(), Arc::default()),
         mx_prober: MxProber::new(probe, resolver.clone())?,
         resolver,
         zones,
@@ -187,6 +189,7 @@ pub(crate) async fn forget(
             + store.prune_operations(now).await?
             + store.prune_mx_history(now).await?
             + store.prune_checks(now).await?
+            + store.prune_watch_history(now).await?
             + store.prune_usage(now).await?
             + store.prune_alerts(now).await?
             + store.prune_digests(now).await?;

@@ -8,7 +8,7 @@ use crate::{
     feed::Revision,
     ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
     label::{Label, ZoneName},
-    lifecycle::Attempts,
+    lifecycle::{Attempts, WatchFacts},
     migration::{self, MigrationFacts},
     name::{HostName, MailDomain},
     policy::{Mode, Policy},
@@ -57,6 +57,8 @@ pub struct DomainFacts {
     pub mx: Option<MxSeen>,
     /// What the served ledger says.
     pub ledger: LedgerFacts,
+    /// What the looks from outside came to.
+    pub watch: Option<WatchFacts>,
     /// What senders report on the domain.
     pub reports: ReportFacts,
     /// The rollout plan, if there is one.
@@ -233,6 +235,8 @@ pub struct CertificateFacts {
     pub renew_at: Timestamp,
     /// When to ask the CA again for its advice (RFC 9773); None where the CA has no ARI.
     pub advice_due_at: Option<Timestamp>,
+    /// The fewest days before its end that the tenant was told of: see [`crate::lifecycle::EXPIRY_ALERT_DAYS`].
+    pub told_days: Option<u16>,
 }
 
 /// Who chooses the MX patterns.

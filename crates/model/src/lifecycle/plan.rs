@@ -10,7 +10,7 @@ use crate::{
     ids::{CertificateId, OrderId, PolicyVersionId},
     lifecycle::{
         CnameSeen, DelegationSeen, DomainFacts, HostContentRef, HostOwner, OrderFacts, OrderState, Purpose,
-        VersionFacts, attempts::spread, conditions, schedule,
+        VersionFacts, attempts::spread, conditions, expiry, schedule, watch,
     },
 };
 
@@ -38,6 +38,18 @@ pub enum Step {
     DiscoverMx,
     /// Look at every MX host as a sender would.
     ProbeMx,
+    /// Look from outside, as a sender would, whether this version is what it finds.
+    Watch {
+        /// Which.
+        version: PolicyVersionId,
+    },
+    /// Tell the tenant that the certificate ends and is not renewed.
+    TellOfExpiry {
+        /// Which.
+        certificate: CertificateId,
+        /// So many days before its end, or fewer.
+        days: u16,
+    },
     /// Take the name's place in the edge feed: DNS points at our label. Another holder loses it at this moment.
     TakeHost,
     /// Give the place up: the edges stop serving the name.
@@ -126,6 +138,10 @@ pub enum StepKind {
     DiscoverMx,
     /// [`Step::ProbeMx`].
     ProbeMx,
+    /// [`Step::Watch`].
+    Watch,
+    /// [`Step::TellOfExpiry`].
+    TellOfExpiry,
     /// [`Step::TakeHost`].
     TakeHost,
     /// [`Step::ReleaseHost`].
@@ -181,6 +197,7 @@ impl StepKind {
             Self::ObserveDelegation
                 | Self::DiscoverMx
                 | Self::ProbeMx
+                | Self::Watch
                 | Self::PlaceOrder
                 | Self::PollOrder
                 | Self::Issuance
@@ -194,6 +211,8 @@ impl StepKind {
             Self::ObserveDelegation => "observe-delegation",
             Self::DiscoverMx => "discover-mx",
             Self::ProbeMx => "probe-mx",
+            Self::Watch => "watch",
+            Self::TellOfExpiry => "tell-of-expiry",
             Self::TakeHost => "take-host",
             Self::ReleaseHost => "release-host",
             Self::DraftOrder => "draft-order",
@@ -227,6 +246,8 @@ impl Step {
             Self::ObserveDelegation => StepKind::ObserveDelegation,
             Self::DiscoverMx => StepKind::DiscoverMx,
             Self::ProbeMx => StepKind::ProbeMx,
+            Self::Watch { .. } => StepKind::Watch,
+            Self::TellOfExpiry { .. } => StepKind::TellOfExpiry,
             Self::TakeHost => StepKind::TakeHost,
             Self::ReleaseHost => StepKind::ReleaseHost,
             Self::DraftOrder => StepKind::DraftOrder,
@@ -283,7 +304,9 @@ impl Planner<'_> {
                 .or_else(|| self.certificate())
                 .or_else(|| self.publication())
                 .or_else(|| self.zone_move())
+                .or_else(|| self.expiry())
                 .or_else(|| self.mx())
+                .or_else(|| self.watch())
                 .or_else(|| self.migration())
                 .or_else(|| self.rollout())
                 .or_else(|| self.advice()),
@@ -579,6 +602,34 @@ impl Planner<'_> {
             }
         };
         if due > self.now { self.later(due) } else { self.offer(Step::ProbeMx) }
+    }
+
+    /// A published policy is looked at from outside, once resolvers can have its record.
+    fn watch(&mut self) -> Option<Step> {
+        let version = self.facts.version.as_ref()?;
+        let published = version.published_at?;
+        if !self.holds_host() || self.facts.record.confirmed != Some(version.id) {
+            return None;
+        }
+        let settled = schedule::due_at(published, watch::SETTLES, self.now);
+        let due = match &self.facts.watch {
+            Some(seen) if seen.version == version.id && self.nudged_since(seen.at) => self.now,
+            Some(seen) if seen.version == version.id => {
+                schedule::due_at(seen.at, spread(seen.interval(), &self.facts.label, 4), self.now)
+            }
+            _ => settled,
+        };
+        if due > self.now { self.later(due) } else { self.offer(Step::Watch { version: version.id }) }
+    }
+
+    /// What ends without being renewed is told in time, once for each threshold.
+    fn expiry(&mut self) -> Option<Step> {
+        let certificate = self.facts.certificate.as_ref()?;
+        match expiry::due(self.facts, certificate, self.now) {
+            expiry::Due::Now(days) => self.offer(Step::TellOfExpiry { certificate: certificate.id, days }),
+            expiry::Due::At(at) => self.later(at),
+            expiry::Due::Never => None,
+        }
     }
 
     fn migration(&mut self) -> Option<Step> {

@@ -71,7 +71,7 @@ impl StepKind {
                 (TimeDelta::seconds(2), TimeDelta::minutes(5))
             }
             Self::RefreshAdvice => (TimeDelta::minutes(10), TimeDelta::hours(6)),
-            Self::ProbeMx => (TimeDelta::seconds(30), TimeDelta::hours(1)),
+            Self::ProbeMx | Self::Watch => (TimeDelta::seconds(30), TimeDelta::hours(1)),
             Self::VerifyServed => (TimeDelta::milliseconds(500), TimeDelta::minutes(5)),
             Self::ConfirmRecords => (TimeDelta::milliseconds(200), TimeDelta::minutes(2)),
             Self::WriteRecords | Self::RemoveRecords => (TimeDelta::seconds(1), TimeDelta::minutes(5)),
@@ -80,6 +80,7 @@ impl StepKind {
             | Self::DraftOrder
             | Self::ServeHost
             | Self::MarkServed
+            | Self::TellOfExpiry
             | Self::AdvanceMigration
             | Self::AdvanceRollout
             | Self::EnterZone

@@ -4,9 +4,10 @@
 use mtasts_model::{
     CertificateId, Condition, EventData, HostName, Mode, Policy, PolicyVersionId, Timestamp,
     event::{
-        CertificateIssued, ConditionChanged, DomainRemoved, DriftFound, EventDomain, PolicyPublished, RenewalFailed,
+        CertificateExpiring, CertificateIssued, ConditionChanged, DomainRemoved, DriftFound, EventDomain,
+        PolicyPublished, RenewalFailed,
     },
-    lifecycle::MxSeen,
+    lifecycle::{MxSeen, RenewalTrouble},
 };
 use sea_orm::FromQueryResult;
 use serde_json::Value as Json;
@@ -85,6 +86,27 @@ impl LeaseTx {
         let (reason, message) = (reason.to_owned(), message.to_owned());
         let certificate_id = CertificateId::from_uuid(id);
         self.emit(RenewalFailed { domain, certificate_id, not_after, reason, message }).await
+    }
+
+    /// Tells that the certificate in use ends and is not renewed, unless that was told for so many days or fewer.
+    pub async fn tell_of_expiry(
+        &mut self,
+        certificate_id: CertificateId,
+        days: u16,
+        trouble: RenewalTrouble,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE certificates SET told_days = $2
+            WHERE id = $1 AND domain_id = $3 AND (told_days IS NULL OR told_days > $2) RETURNING not_after";
+        let days = i16::try_from(days).unwrap_or(i16::MAX);
+        let values = vec![certificate_id.as_uuid().into(), days.into(), self.id().into()];
+        let Some(row) = sql::row(&self.tx, sql, values).await? else { return Ok(()) };
+        let not_after: Timestamp = row.try_get("", "not_after")?;
+        let days_left = u32::try_from((not_after - self.now).num_days()).unwrap_or(0);
+        let domain = self.event_domain()?;
+        let RenewalTrouble { reason, message, what_to_do } = trouble;
+        let what_to_do = what_to_do.to_owned();
+        self.emit(CertificateExpiring { domain, certificate_id, not_after, days_left, reason, message, what_to_do })
+            .await
     }
 
     async fn certificate_in_use(&self) -> Result<Option<InUse>, StoreError> {

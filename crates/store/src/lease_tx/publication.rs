@@ -4,7 +4,7 @@ use mtasts_model::{PolicyVersionId, ReportUri, lifecycle::DomainZones};
 use serde_json::json;
 
 use super::LeaseTx;
-use crate::{DomainState, StoreError, schedule, stored::report_uri_texts};
+use crate::{DomainState, StoreError, schedule, sql, stored::report_uri_texts};
 
 impl LeaseTx {
     /// Every in-service edge has the version. The first time counts.
@@ -61,6 +61,8 @@ impl LeaseTx {
         }
         self.release_host().await?;
         self.must_touch("UPDATE domains SET state = 'gone' WHERE id = $1", vec![self.id().into()]).await?;
+        // Days stay for as long as those of other domains.
+        sql::execute(&self.tx, "DELETE FROM domain_watches WHERE domain_id = $1", vec![self.id().into()]).await?;
         schedule::rest(&self.tx, self.lease.domain_id).await?;
         DomainState::Gone.as_str().clone_into(&mut self.domain.state);
         self.tell_of_removal().await?;

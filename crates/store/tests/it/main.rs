@@ -35,6 +35,7 @@ mod tenancy;
 mod tree;
 mod usage;
 mod versions;
+mod watch;
 mod webhooks;
 mod withdrawal;
 mod zone;

@@ -243,6 +243,7 @@ mod tests {
             record: mtasts_model::lifecycle::RecordFacts::default(),
             edges: EdgeFacts { acknowledged: acknowledged.map(Revision::new) },
             mx: None,
+            watch: None,
             rollout: None,
             migration: None,
             ledger: LedgerFacts::default(),

@@ -17,6 +17,7 @@ mod ownership;
 mod reports;
 mod rollout;
 mod validation;
+mod watch;
 mod webhooks;
 mod world;
 mod zones;

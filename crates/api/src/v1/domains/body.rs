@@ -94,8 +94,8 @@ pub(crate) struct ReportAddressesBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Condition)]
 pub(crate) struct ConditionBody {
-    /// `Delegated`, `CertificateReady`, `PolicyLive`, `RecordPublished`, `MxReady`, `ReportsArriving` or, where
-    /// there is a rollout plan, `RolloutOnTrack`.
+    /// `Delegated`, `CertificateReady`, `PolicyLive`, `RecordPublished`, `MxReady`, `ReportsArriving`; where
+    /// there is a rollout plan, `RolloutOnTrack`; and once it was looked at from outside, `PolicyVisible`.
     #[schema(example = "Delegated")]
     kind: &'static str,
     /// `True`, `False` or `Unknown`.
