@@ -74,3 +74,14 @@ CREATE POLICY tenant ON policy_settings TO mtasts_api
     USING (tenant_id = nullif(current_setting('app.tenant', true), '')::uuid)
     WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::uuid);
 GRANT SELECT, INSERT, UPDATE ON policy_settings TO mtasts_api;
+
+-- A removal that the operator forces, for law or abuse, does not wait until no sender can need the domain.
+ALTER TABLE domains ADD COLUMN removal_forced_at timestamptz;
+ALTER TABLE domains ADD COLUMN removal_ground text COLLATE "C" CHECK (removal_ground IN ('law', 'abuse'));
+ALTER TABLE domains ADD CHECK ((removal_forced_at IS NULL) = (removal_ground IS NULL));
+-- When nothing of it was left: for 30 days from then on its CNAMEs are looked for, which lead nowhere. And when the tenant was
+-- last told of any.
+ALTER TABLE domains ADD COLUMN gone_at timestamptz;
+ALTER TABLE domains ADD COLUMN still_delegated_told_at timestamptz;
+GRANT UPDATE (removal_forced_at, removal_ground) ON domains TO mtasts_api;
+GRANT UPDATE (gone_at, still_delegated_told_at) ON domains TO mtasts_worker;

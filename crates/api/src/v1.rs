@@ -40,6 +40,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(tenants::own::read_own_tenant)
         .service(tenants::read::read_tenant)
         .service(tenants::create_api_key::create_tenant_api_key)
+        .service(tenants::force_removal::force_domain_removal)
         .service(customers::create::create_customer)
         .service(customers::list::list_customers)
         .service(customers::read::read_customer)

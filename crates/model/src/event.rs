@@ -71,6 +71,8 @@ events! {
     DomainWithdrawing = "domain.withdrawing";
     /// A domain is gone: nothing of it is served or published any more.
     DomainRemoved = "domain.removed";
+    /// A domain is gone, and CNAMEs of it lead here still.
+    DomainStillDelegated = "domain.still_delegated";
     /// The status of one of a domain's conditions is another one.
     ConditionChanged = "domain.condition_changed";
     /// A policy version was made.
@@ -174,6 +176,18 @@ pub struct DomainRemoved {
     /// Which.
     #[serde(flatten)]
     pub domain: EventDomain,
+}
+
+/// See [`EventType::DomainStillDelegated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainStillDelegated {
+    /// Which.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The names whose CNAMEs are to be removed.
+    pub remove_records: Vec<String>,
+    /// Since when nothing is served there.
+    pub gone_at: Timestamp,
 }
 
 /// See [`EventType::ConditionChanged`].
@@ -502,6 +516,7 @@ impl EventData {
             Self::DomainCreated(data) => Some(&data.domain),
             Self::DomainWithdrawing(data) => Some(&data.domain),
             Self::DomainRemoved(data) => Some(&data.domain),
+            Self::DomainStillDelegated(data) => Some(&data.domain),
             Self::ConditionChanged(data) => Some(&data.domain),
             Self::PolicyChanged(data) => Some(&data.domain),
             Self::PolicyPublished(data) => Some(&data.domain),

@@ -74,7 +74,7 @@ pub use dns_credential::{
     CustomerProvider, DNS_CREDENTIALS_PER_TENANT, DnsCredential, NewDnsCredential, SealedDnsCredential, ServerAddress,
     ServerAddressError, TsigAlgorithm, TsigKeyName, TsigKeyNameError,
 };
-pub use domain::{CertificateSummary, DomainFilter, DomainState, DomainView, NewDomain};
+pub use domain::{CertificateSummary, DomainFilter, DomainState, DomainView, NewDomain, RemovalGround};
 pub use domain_list::{DomainPage, DomainPosition, DomainQuery, DomainSort};
 pub use error::StoreError;
 pub use event::{EVENTS_KEPT, Event, EventFilter};

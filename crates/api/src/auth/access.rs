@@ -40,6 +40,7 @@ const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/v1/tenants", Operator),
     ("GET", "/v1/tenants/{tenant_id}", Operator),
     ("POST", "/v1/tenants/{tenant_id}/api-keys", Operator),
+    ("POST", "/v1/tenants/{tenant_id}/domains/{domain_id}/force-removal", Operator),
     ("GET", "/v1/tenant", AnyKey),
     ("POST", "/v1/api-keys", Key(KeysWrite)),
     ("GET", "/v1/api-keys", Key(KeysWrite)),

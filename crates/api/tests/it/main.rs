@@ -27,6 +27,7 @@ mod policy;
 mod policy_settings;
 mod proposal;
 mod readiness;
+mod removal;
 mod report_exports;
 mod report_rows;
 mod report_settings;

@@ -33,6 +33,8 @@ pub struct DomainFacts {
     pub created_at: Timestamp,
     /// Whether the domain is to be served or withdrawn.
     pub purpose: Purpose,
+    /// Since when nothing is left of it; None for a domain that is not gone, or was never served.
+    pub gone_at: Option<Timestamp>,
     /// When somebody last asked to look again at once (registration, verify-now, a mode change).
     pub nudged_at: Timestamp,
     /// The latest conclusive look at the customer's CNAMEs. A look that could not resolve leaves it as it was.
@@ -112,6 +114,8 @@ pub enum Purpose {
     Withdraw {
         /// When the tenant asked for it.
         since: Timestamp,
+        /// Whether the operator has forced it, for law or abuse: then nobody is waited for.
+        forced: bool,
     },
     /// Nothing is left to do; the label stays spent.
     Gone,

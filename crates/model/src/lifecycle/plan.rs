@@ -278,7 +278,7 @@ pub fn plan(facts: &DomainFacts, now: Timestamp) -> Plan {
     let mut planner = Planner { facts, now, wake_at: None };
     let step = planner.next();
     let wake_at = match facts.purpose {
-        Purpose::Gone => None,
+        Purpose::Gone => planner.wake_at,
         // Whatever happens, look again within a day.
         _ => Some(planner.wake_at.unwrap_or(now + schedule::DELEGATION_RECHECK)),
     };
@@ -296,7 +296,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn next(&mut self) -> Option<Step> {
         match self.facts.purpose {
-            Purpose::Gone => None,
+            Purpose::Gone => self.dangling(),
             Purpose::Live => self
                 .first_version()
                 .or_else(|| self.delegation())
@@ -310,7 +310,12 @@ impl Planner<'_> {
                 .or_else(|| self.migration())
                 .or_else(|| self.rollout())
                 .or_else(|| self.advice()),
-            Purpose::Withdraw { since } => self
+            // A live order is closed first: its answer may stand in the zone.
+            Purpose::Withdraw { since, forced: true } => match &self.facts.order {
+                Some(order) => self.offer(Step::AbandonOrder { order: order.id }),
+                None => self.removal(since),
+            },
+            Purpose::Withdraw { since, forced: false } => self
                 .delegation()
                 .or_else(|| self.ownership())
                 .or_else(|| self.certificate())
@@ -353,6 +358,22 @@ impl Planner<'_> {
             Some(seen) => schedule::due_at(seen.at, self.delegation_interval(seen), self.now),
         };
         if due > self.now { self.later(due) } else { self.offer(Step::ObserveDelegation) }
+    }
+
+    /// CNAMEs that are left behind lead to a name that nobody serves: harmless here, as a label is never used again, and yet
+    /// to be told.
+    fn dangling(&mut self) -> Option<Step> {
+        let gone_at = self.facts.gone_at?;
+        let end = gone_at + schedule::DANGLING_WATCH;
+        let last = self.facts.delegation.as_ref().map_or(gone_at, |seen| seen.at.max(gone_at));
+        let due = schedule::due_at(last, spread(schedule::DELEGATION_RECHECK, &self.facts.label, 1), self.now);
+        if due >= end || self.now >= end {
+            None
+        } else if due > self.now {
+            self.later(due)
+        } else {
+            self.offer(Step::ObserveDelegation)
+        }
     }
 
     fn delegation_interval(&self, seen: &DelegationSeen) -> TimeDelta {
@@ -409,7 +430,7 @@ impl Planner<'_> {
     fn is_needed(&self) -> bool {
         match self.facts.purpose {
             Purpose::Live => true,
-            Purpose::Withdraw { since } => {
+            Purpose::Withdraw { since, .. } => {
                 self.facts.certificate.is_some()
                     && !self.records_removed(since)
                     && self.facts.ledger.needed_until.is_some_and(|until| until > self.now)

@@ -18,6 +18,9 @@ pub(super) const FRESH_DELEGATION: TimeDelta = TimeDelta::minutes(5);
 /// A delegated domain is looked at again daily.
 pub(super) const DELEGATION_RECHECK: TimeDelta = TimeDelta::hours(24);
 
+/// For so long after a removal CNAMEs are looked for that lead here still.
+pub(super) const DANGLING_WATCH: TimeDelta = TimeDelta::days(30);
+
 /// A missing CNAME is looked for this often at first, and at least hourly.
 pub(super) const DELEGATION_RETRY: (TimeDelta, TimeDelta) = (TimeDelta::seconds(3), TimeDelta::hours(1));
 

@@ -137,6 +137,7 @@ impl World {
             zones: DomainZones::at(zone(HOME)),
             created_at: now,
             purpose: Purpose::Live,
+            gone_at: None,
             nudged_at: now,
             delegation: None,
             host: HostFacts { owner: HostOwner::Nobody, content: None, revision: Revision::ZERO, changed_at: None },
@@ -421,8 +422,16 @@ impl World {
 
     pub(crate) fn withdraw(&mut self) {
         if self.facts.purpose == Purpose::Live {
-            self.facts.purpose = Purpose::Withdraw { since: self.now() };
+            self.facts.purpose = Purpose::Withdraw { since: self.now(), forced: false };
             self.add_version(Mode::None, WITHDRAWAL_MAX_AGE);
+        }
+    }
+
+    /// The operator has the domain go at once.
+    pub(crate) fn force_out(&mut self) {
+        self.withdraw();
+        if let Purpose::Withdraw { forced, .. } = &mut self.facts.purpose {
+            *forced = true;
         }
     }
 
@@ -695,7 +704,7 @@ impl World {
                 self.put_host(HostOwner::Ours, None);
             }
             Step::ReleaseHost => {
-                let withdrawn = matches!(self.facts.purpose, Purpose::Withdraw { .. });
+                let withdrawn = matches!(self.facts.purpose, Purpose::Withdraw { forced: false, .. });
                 if withdrawn && self.customer == Customer::Delegated && self.saw_delegated() {
                     assert!(
                         self.truly_needed_until.is_none_or(|until| until <= now),
@@ -754,6 +763,7 @@ impl World {
                 assert!(self.answers.is_empty() && self.queued.is_empty(), "records were left behind");
                 assert_ne!(self.facts.host.owner, HostOwner::Ours);
                 self.facts.purpose = Purpose::Gone;
+                self.facts.gone_at = Some(now);
             }
         }
         if commits {

@@ -27,6 +27,7 @@ use crate::{
 /// An edge in service that has not reported yet holds up `complete_until` instead.
 const COLUMNS: &str = "
     d.tenant_id, d.name, d.label, d.state, d.created_at, d.nudged_at, d.withdraw_requested_at, d.delegation,
+        d.removal_forced_at, d.gone_at,
         d.mx, d.mx_source, d.report_uris, d.written_report_uris, d.written_version_id, d.written_at,
         d.confirmed_version_id, d.confirmed_at, d.removed_at, d.zone, d.next_zone, d.former_zone, d.written_zones,
         h.domain_id AS host_domain_id, h.version_id AS host_version_id, h.certificate_id AS host_certificate_id,
@@ -94,6 +95,8 @@ struct Row {
     created_at: Timestamp,
     nudged_at: Timestamp,
     withdraw_requested_at: Option<Timestamp>,
+    removal_forced_at: Option<Timestamp>,
+    gone_at: Option<Timestamp>,
     delegation: Option<Json>,
     mx: Option<Json>,
     mx_source: String,
@@ -193,6 +196,7 @@ fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Resul
         zones,
         created_at: row.created_at,
         purpose: purpose(at, &row)?,
+        gone_at: row.gone_at,
         nudged_at: row.nudged_at,
         host: host(at, domain_id, &row)?,
         order: order(&row)?,
@@ -278,7 +282,10 @@ fn watch(at: At, row: &Row) -> Result<Option<WatchFacts>, StoreError> {
 fn purpose(at: At, row: &Row) -> Result<Purpose, StoreError> {
     Ok(match at.state(&row.state)? {
         DomainState::Pending | DomainState::Active => Purpose::Live,
-        DomainState::Withdrawing => Purpose::Withdraw { since: row.withdraw_requested_at.unwrap_or(row.created_at) },
+        DomainState::Withdrawing => Purpose::Withdraw {
+            since: row.withdraw_requested_at.unwrap_or(row.created_at),
+            forced: row.removal_forced_at.is_some(),
+        },
         DomainState::Gone => Purpose::Gone,
     })
 }

@@ -219,6 +219,7 @@ mod tests {
             zones: DomainZones::at("sts.test".parse().unwrap()),
             created_at: now,
             purpose: Purpose::Live,
+            gone_at: None,
             nudged_at: now,
             delegation: None,
             host: HostFacts {

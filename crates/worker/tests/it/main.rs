@@ -14,6 +14,7 @@ mod fences;
 mod isolation;
 mod lifecycle;
 mod ownership;
+mod removal;
 mod reports;
 mod rollout;
 mod validation;

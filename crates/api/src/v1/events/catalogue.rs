@@ -55,6 +55,14 @@ fn entry(event_type: EventType) -> Entry {
             "Nothing of it is served or published any more: its CNAMEs can be removed.",
             json!({}),
         ),
+        EventType::DomainStillDelegated => Entry::new::<payload::DomainStillDelegated>(
+            "CNAMEs of a removed domain lead here still",
+            "Told weekly for 30 days after its removal. They lead to names that nobody serves: remove them.",
+            json!({
+                "remove_records": ["mta-sts.example.com", "_mta-sts.example.com"],
+                "gone_at": "2026-01-01T00:00:00Z",
+            }),
+        ),
         EventType::ConditionChanged => Entry::new::<payload::ConditionChanged>(
             "A domain's condition has another status",
             "A condition that was never looked at counts as `Unknown`.",

@@ -36,6 +36,15 @@ payloads! {
     /// The domain that is gone.
     struct DomainRemoved as DomainRemovedEvent {}
 
+    /// CNAMEs that a domain has left behind.
+    struct DomainStillDelegated as DomainStillDelegatedEvent {
+        /// The names whose CNAMEs are to be removed.
+        #[schema(example = json!(["mta-sts.example.com", "_mta-sts.example.com"]))]
+        remove_records: Vec<String>,
+        /// Since when nothing is served there.
+        gone_at: DateTime<Utc>,
+    }
+
     /// The condition that has another status.
     struct ConditionChanged as ConditionChangedEvent {
         /// Which condition.
