@@ -61,9 +61,10 @@ impl<'a> Peopled<'a> {
         let body = json!({"email": "ops@example.com", "frequency": "daily"});
         let recipient = text(&tenant.send("POST", "/v1/digest-recipients", body).await);
         let delivery = text(&tenant.call("POST", &format!("/v1/webhooks/{webhook}/test")).send().await);
+        let check = text(&tenant.send("POST", "/v1/checks", json!({"domain": "anybodys.test"})).await);
+        // Last: it is carried out at some time.
         let body = json!({"operations": [{"op": "create", "name": format!("batched.{name}")}]});
         let operation = text(&tenant.send("POST", "/v1/domains:batch", body).await);
-        let check = text(&tenant.send("POST", "/v1/checks", json!({"domain": "anybodys.test"})).await);
         let reports = Reports::on(&tenant, &domain).await;
         let arrival = reports.arrival("read", Some(b"raw"), 1).await;
         let report = reports.report_in(&arrival, Report::default()).await;
