@@ -60,6 +60,10 @@ pub struct ApiConfig {
     pub limits: Option<LimitSettings>,
     /// What a tenant may have to which the operator granted nothing else.
     pub quotas: Quotas,
+    /// Checks of any domain that a tenant may ask for within an hour.
+    pub checks_per_hour: u32,
+    /// TTL of the published TXT records, in seconds, as workers write them.
+    pub record_ttl: u32,
     /// How much proof for `enforce` is recommended; of it, too many failures in verified reports refuse it.
     pub enforce: Demands,
     /// The host that takes reports in; None: there is none.
@@ -101,6 +105,8 @@ impl ApiConfig {
             customer_dns_calls_per_tenant: 4,
             limits: Some(LimitSettings::default()),
             quotas: Quotas::default(),
+            checks_per_hour: 60,
+            record_ttl: 300,
             enforce: Demands::default(),
             report_host: None,
             report_uris: Vec::new(),

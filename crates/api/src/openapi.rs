@@ -35,6 +35,7 @@ use crate::{auth::access, problem::ProblemSchema, v1};
         (name = "delegation", description = "The CNAMEs of a domain: in other formats, by one click, or set by us."),
         (name = "dns-credentials", description = "Credentials for your own DNS, with which we set the CNAMEs for you."),
         (name = "policy", description = "The MTA-STS policy of a domain and its versions."),
+        (name = "checks", description = "Looks at any domain as a sender would, and policies that are built from one."),
         (name = "events", description = "What happened to your domains."),
         (name = "webhooks", description = "Where you are told of events (Standard Webhooks)."),
         (name = "alerts", description = "What you are told of reports by itself."),

@@ -3,6 +3,7 @@
 pub(crate) mod api_keys;
 pub(crate) mod audit_events;
 pub(crate) mod bulk;
+pub(crate) mod checks;
 pub(crate) mod customers;
 pub(crate) mod delegation;
 pub(crate) mod digest_recipients;
@@ -14,6 +15,7 @@ pub(crate) mod fields;
 pub(crate) mod migrations;
 pub(crate) mod operations;
 pub(crate) mod policy;
+pub(crate) mod policy_settings;
 pub(crate) mod proposal;
 pub(crate) mod quotas;
 pub(crate) mod readiness;
@@ -38,6 +40,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(tenants::own::read_own_tenant)
         .service(tenants::read::read_tenant)
         .service(tenants::create_api_key::create_tenant_api_key)
+        .service(tenants::force_removal::force_domain_removal)
         .service(customers::create::create_customer)
         .service(customers::list::list_customers)
         .service(customers::read::read_customer)
@@ -53,6 +56,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(domains::update::update_domain)
         .service(domains::delete::delete_domain)
         .service(domains::verify::verify_domain)
+        .service(domains::checks::list_domain_checks)
         .service(delegation::read::read_delegation)
         .service(delegation::plan::plan_delegation)
         .service(delegation::apply::apply_delegation)
@@ -60,6 +64,12 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(dns_credentials::list::list_dns_credentials)
         .service(dns_credentials::read::read_dns_credential)
         .service(dns_credentials::delete::delete_dns_credential)
+        .service(checks::create::create_check)
+        .service(checks::list::list_checks)
+        .service(checks::read::read_check)
+        .service(checks::generate::generate_policy)
+        .service(policy_settings::read::read_policy_settings)
+        .service(policy_settings::replace::replace_policy_settings)
         .service(readiness::read::read_readiness)
         .service(migrations::create::create_migration)
         .service(migrations::list::list_migrations)
@@ -78,6 +88,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(policy::patch::patch_policy)
         .service(policy::mode::set_mode)
         .service(policy::rollback::roll_back_policy)
+        .service(policy::simulate::simulate_policy)
         .service(policy::versions::list_versions)
         .service(policy::version::read_version)
         .service(audit_events::list::list_audit_events)

@@ -1,6 +1,7 @@
 //! `mtasts` as a client of its own API: docs/cli.md. It knows the service by its OpenAPI document alone, and reads
 //! nothing of the service's configuration.
 
+mod checks;
 mod dns;
 mod dns_credentials;
 mod domains;

@@ -1,8 +1,10 @@
 //! The one configuration: a TOML file, and `MTASTS__SECTION__KEY` in the environment, which outranks it. Unknown keys
 //! are errors. `docs/CONFIGURATION.md` documents every key.
 
+mod checks;
 mod customers;
 mod data_dir;
+mod enforce;
 mod intake;
 mod issuer;
 mod limits;
@@ -28,8 +30,10 @@ use serde::Deserialize;
 pub(crate) use self::nameserver::{DnssecKeyKind, sealed_dnssec_key};
 pub(crate) use self::oidc::verifier as oidc_verifier;
 pub(crate) use self::{
+    checks::ChecksSection,
     customers::{CustomerDnsSection, DomainConnectSection},
     data_dir::{key_ring, operator_token},
+    enforce::EnforceSection,
     intake::IntakeSection,
     limits::LimitsSection,
     mail::MailSection,
@@ -73,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) issuer: IssuerConfig,
     pub(crate) worker: WorkerSection,
     pub(crate) webhooks: WebhooksSection,
+    pub(crate) checks: ChecksSection,
+    pub(crate) enforce: EnforceSection,
     pub(crate) mail: MailSection,
     pub(crate) probe: ProbeSection,
     pub(crate) reports: ReportsConfig,
@@ -105,6 +111,8 @@ impl Default for Config {
             issuer: IssuerConfig::default(),
             worker: WorkerSection::default(),
             webhooks: WebhooksSection::default(),
+            checks: ChecksSection::default(),
+            enforce: EnforceSection::default(),
             mail: MailSection::default(),
             probe: ProbeSection::default(),
             reports: ReportsConfig::default(),
@@ -246,6 +254,9 @@ impl Config {
         self.probe(std::sync::Arc::new(mtasts_model::SystemClock))?;
         self.worker.config(self, "check".to_owned())?;
         self.webhooks.config()?;
+        self.checks.config()?;
+        self.checks.per_hour()?;
+        self.enforce.demands()?;
         self.intake.config(self)?;
         self.reports.retention()?;
         self.api.public_url()?;

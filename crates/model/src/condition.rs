@@ -21,11 +21,14 @@ pub enum ConditionKind {
     ReportsArriving,
     /// The rollout plan goes on, or is completed. Only where there is a plan.
     RolloutOnTrack,
+    /// A look from outside, as a sender's, found record, certificate and policy as they are meant to be. Only once there
+    /// was one.
+    PolicyVisible,
 }
 
 impl ConditionKind {
     /// All kinds, in the order in which a new domain meets them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Delegated,
         Self::CertificateReady,
         Self::PolicyLive,
@@ -33,6 +36,7 @@ impl ConditionKind {
         Self::MxReady,
         Self::ReportsArriving,
         Self::RolloutOnTrack,
+        Self::PolicyVisible,
     ];
 
     /// The name that the API and the store use.
@@ -45,6 +49,7 @@ impl ConditionKind {
             Self::MxReady => "MxReady",
             Self::ReportsArriving => "ReportsArriving",
             Self::RolloutOnTrack => "RolloutOnTrack",
+            Self::PolicyVisible => "PolicyVisible",
         }
     }
 }

@@ -71,6 +71,8 @@ events! {
     DomainWithdrawing = "domain.withdrawing";
     /// A domain is gone: nothing of it is served or published any more.
     DomainRemoved = "domain.removed";
+    /// A domain is gone, and CNAMEs of it lead here still.
+    DomainStillDelegated = "domain.still_delegated";
     /// The status of one of a domain's conditions is another one.
     ConditionChanged = "domain.condition_changed";
     /// A policy version was made.
@@ -81,6 +83,12 @@ events! {
     CertificateIssued = "certificate.issued";
     /// The first attempt, since the last success, to renew a domain's certificate has failed.
     RenewalFailed = "certificate.renewal_failed";
+    /// A certificate comes to its end and is not renewed.
+    CertificateExpiring = "certificate.expiring";
+    /// Looks from outside, as a sender's, do not find what senders are meant to find.
+    CheckFailed = "domain.check_failed";
+    /// A look from outside finds again what senders are meant to find.
+    CheckRecovered = "domain.check_recovered";
     /// DNS names MX hosts that the policy does not cover, and others than before.
     DriftFound = "drift.found";
     /// Senders report a failure that a domain never had before.
@@ -170,6 +178,18 @@ pub struct DomainRemoved {
     pub domain: EventDomain,
 }
 
+/// See [`EventType::DomainStillDelegated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainStillDelegated {
+    /// Which.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The names whose CNAMEs are to be removed.
+    pub remove_records: Vec<String>,
+    /// Since when nothing is served there.
+    pub gone_at: Timestamp,
+}
+
 /// See [`EventType::ConditionChanged`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConditionChanged {
@@ -246,6 +266,50 @@ pub struct RenewalFailed {
     pub reason: String,
     /// A sentence for people.
     pub message: String,
+}
+
+/// See [`EventType::CertificateExpiring`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateExpiring {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The certificate that is in use.
+    pub certificate_id: CertificateId,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
+    /// How many whole days are left.
+    pub days_left: u32,
+    /// A stable word for why it was not renewed.
+    pub reason: String,
+    /// A sentence for people: what the CA said, if it said anything.
+    pub message: String,
+    /// A sentence for people.
+    pub what_to_do: String,
+}
+
+/// See [`EventType::CheckFailed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckFailed {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The policy version that was looked for.
+    pub version_id: PolicyVersionId,
+    /// A stable word for what a sender would stumble over.
+    pub code: String,
+    /// A sentence for people: what is so and what to do.
+    pub message: String,
+}
+
+/// See [`EventType::CheckRecovered`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRecovered {
+    /// Whose.
+    #[serde(flatten)]
+    pub domain: EventDomain,
+    /// The policy version that was looked for.
+    pub version_id: PolicyVersionId,
 }
 
 /// See [`EventType::DriftFound`].
@@ -452,11 +516,15 @@ impl EventData {
             Self::DomainCreated(data) => Some(&data.domain),
             Self::DomainWithdrawing(data) => Some(&data.domain),
             Self::DomainRemoved(data) => Some(&data.domain),
+            Self::DomainStillDelegated(data) => Some(&data.domain),
             Self::ConditionChanged(data) => Some(&data.domain),
             Self::PolicyChanged(data) => Some(&data.domain),
             Self::PolicyPublished(data) => Some(&data.domain),
             Self::CertificateIssued(data) => Some(&data.domain),
             Self::RenewalFailed(data) => Some(&data.domain),
+            Self::CertificateExpiring(data) => Some(&data.domain),
+            Self::CheckFailed(data) => Some(&data.domain),
+            Self::CheckRecovered(data) => Some(&data.domain),
             Self::DriftFound(data) => Some(&data.domain),
             Self::FailureNew(data) => Some(&data.domain),
             Self::FailureRate(data) => Some(&data.domain),

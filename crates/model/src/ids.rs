@@ -125,6 +125,8 @@ ids! {
     MigrationId = "mig";
     /// A policy that would follow from the MX hosts in DNS.
     ProposalId = "prp";
+    /// A look at a domain that a tenant asked for.
+    CheckId = "chk";
     /// What one report says of one domain.
     ReportId = "rpt";
 }

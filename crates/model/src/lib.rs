@@ -3,6 +3,7 @@
 //! Types here have private fields where a wrong value could be built, and are born valid: there is no `validate()`.
 
 mod causes;
+pub mod check;
 pub mod clock;
 pub mod condition;
 pub mod drift;
@@ -23,6 +24,7 @@ pub mod report;
 pub mod role;
 pub mod rollout;
 pub mod scope;
+pub mod simulation;
 pub mod tag;
 pub mod trace;
 
@@ -33,8 +35,9 @@ pub use email::{EmailAddress, EmailError};
 pub use event::{EventData, EventType};
 pub use feed::Revision;
 pub use ids::{
-    ApiKeyId, ArrivalId, AuditEventId, CertificateId, DeliveryId, DigestRecipientId, DnsCredentialId, DomainId,
-    EventId, MigrationId, NodeId, OperationId, OrderId, PolicyVersionId, ProposalId, ReportId, TenantId, WebhookId,
+    ApiKeyId, ArrivalId, AuditEventId, CertificateId, CheckId, DeliveryId, DigestRecipientId, DnsCredentialId,
+    DomainId, EventId, MigrationId, NodeId, OperationId, OrderId, PolicyVersionId, ProposalId, ReportId, TenantId,
+    WebhookId,
 };
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;

@@ -6,11 +6,14 @@
 
 mod attempts;
 mod conditions;
+mod expiry;
 mod facts;
 mod plan;
 mod schedule;
+mod watch;
 
 pub use attempts::{Attempt, Attempts};
+pub use expiry::{EXPIRY_ALERT_DAYS, RenewalTrouble};
 pub use facts::{
     CertificateFacts, CnameSeen, DelegationSeen, DomainFacts, DomainZones, EdgeFacts, HostContentRef, HostFacts,
     HostOwner, LedgerFacts, MxFailure, MxHostSeen, MxSeen, MxSource, OrderFacts, OrderState, Purpose, RecordFacts,
@@ -18,3 +21,4 @@ pub use facts::{
 };
 pub use plan::{Plan, Step, StepKind, plan};
 pub use schedule::{MAX_FAILED_VALIDATIONS_PER_HOUR, WITHDRAWAL_MAX_AGE};
+pub use watch::{WatchFacts, WatchProblem};

@@ -22,15 +22,16 @@ mod witness;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use mtasts_dns::Resolver;
-use mtasts_model::{MailDomain, Mode, Policy, Timestamp};
+use mtasts_model::{HostName, MailDomain, Mode, Policy, Timestamp};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 pub use catalogue::Code;
 pub use finding::{Finding, Group, SenderWords, Severity};
-pub use pace::Pacer;
+pub use pace::{Pacer, SharedPace};
 pub(crate) use policy_text::read as read_policy;
 pub use verdict::{Delivery, HostVerdict, Safety, Verdict};
 
@@ -64,12 +65,14 @@ pub struct InspectOptions {
     pub deadline: Duration,
     /// Of it, how long to wait for room at one MX host, see [`Pacer`].
     pub patience: Duration,
+    /// Whether MX hosts are connected to. Without it they are named and held against the policy.
+    pub mx_hosts: bool,
 }
 
 impl Default for InspectOptions {
     /// A minute, of which fifteen seconds may be waiting for room.
     fn default() -> Self {
-        Self { deadline: Duration::from_mins(1), patience: Duration::from_secs(15) }
+        Self { deadline: Duration::from_mins(1), patience: Duration::from_secs(15), mx_hosts: true }
     }
 }
 
@@ -107,6 +110,9 @@ pub struct Inspection {
     pub policy_host: PolicyHostSeen,
     /// The policy, where one was served.
     pub policy: Option<PolicySeen>,
+    /// Its octets as they came, of the first address that served one.
+    #[serde(skip)]
+    pub served: Option<Bytes>,
     /// The MX hosts.
     pub mx: MxSeen,
 }
@@ -128,7 +134,7 @@ impl Inspector {
             timeout_at(deadline, Box::pin(record::look(&self.resolver, domain))),
             timeout_at(deadline, Box::pin(tls_rpt::look(&self.resolver, domain))),
             timeout_at(deadline, Box::pin(policy_host::look(self, domain, deadline))),
-            Box::pin(self.look_at_mx(domain, Until { deadline, patience: options.patience })),
+            Box::pin(self.look_at_mx(domain, Until { deadline, patience: options.patience }, options.mx_hosts)),
         );
         let late = |what: &str| Finding::new(Code::OutOfTime, what, format!("{what} was not seen in time"));
         let record = record.unwrap_or_else(|_| nothing(&domain.sts_record_name(), late));
@@ -147,13 +153,23 @@ impl Inspector {
         Inspection { took_ms: millis(took), looked, ..inspection }
     }
 
-    async fn look_at_mx(&self, domain: &MailDomain, until: Until) -> Looked<MxSeen> {
+    async fn look_at_mx(&self, domain: &MailDomain, until: Until, connect: bool) -> Looked<MxSeen> {
         let Ok(records) = timeout_at(until.deadline, mx::look(&self.resolver, domain)).await else {
             let sentence = format!("the MX records of {domain} were not seen in time");
             let findings = vec![Finding::new(Code::OutOfTime, domain.as_str(), sentence)];
             return Looked { seen: MxSeen::default(), findings, answered: false };
         };
         let mx::Records { mut seen, hosts, mut findings, answered } = records;
+        if !connect {
+            let named = |(preference, host): (u16, HostName)| seen::MxHostSeen {
+                host: host.to_string(),
+                preference,
+                not_looked_at: true,
+                ..seen::MxHostSeen::default()
+            };
+            seen.hosts.extend(hosts.into_iter().map(named));
+            return Looked { seen, findings, answered };
+        }
         let looks = hosts.iter().map(|(preference, host)| smtp_host::look(self, *preference, host, until));
         for (host, of_host) in join_all(looks).await {
             seen.hosts.push(host);
@@ -180,8 +196,8 @@ fn assemble(
     let mut findings = record.findings;
     findings.extend(fetched.findings);
     let (mut seen_policy, mut policy) = (None, None::<Policy>);
-    if let Some(text) = text {
-        let (seen, read, of_text) = policy_text::read(&policy_host.host, &text);
+    if let Some(text) = &text {
+        let (seen, read, of_text) = policy_text::read(&policy_host.host, text);
         (seen_policy, policy) = (Some(seen), read);
         findings.extend(of_text);
     }
@@ -213,6 +229,7 @@ fn assemble(
         tls_rpt: tls_rpt.seen,
         policy_host,
         policy: seen_policy,
+        served: text,
         mx: mx_seen,
     }
 }

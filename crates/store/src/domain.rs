@@ -6,7 +6,7 @@ use mtasts_model::{
     lifecycle::{DelegationSeen, DomainZones, MxSeen, MxSource},
 };
 
-use crate::{NewVersion, PolicyVersion};
+use crate::{NewVersion, PolicyVersion, lease_tx::still_here};
 
 /// How far a registration has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +38,28 @@ impl DomainState {
     /// Whether a domain in this state may still be changed.
     pub(crate) fn is_kept(self) -> bool {
         matches!(self, Self::Pending | Self::Active)
+    }
+}
+
+/// Why the operator forces a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemovalGround {
+    /// An order of a court or an authority.
+    Law,
+    /// The domain or its tenant harms others.
+    Abuse,
+}
+
+impl RemovalGround {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Law, Self::Abuse];
+
+    /// The word that the API and the store use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Law => "law",
+            Self::Abuse => "abuse",
+        }
     }
 }
 
@@ -123,6 +145,10 @@ pub struct DomainView {
     pub safe_to_remove_at: Option<Timestamp>,
     /// When the withdrawal was asked for.
     pub withdraw_requested_at: Option<Timestamp>,
+    /// When the operator forced the removal, and why.
+    pub forced_removal: Option<(Timestamp, RemovalGround)>,
+    /// Since when nothing is left of it.
+    pub gone_at: Option<Timestamp>,
 }
 
 impl DomainView {
@@ -147,4 +173,14 @@ pub struct DomainFilter {
     pub text: Option<String>,
     /// Tags.
     pub tags: Vec<Tag>,
+}
+
+impl DomainView {
+    /// The names whose CNAMEs were seen to lead here after the domain was gone: they are to be removed.
+    pub fn dangling(&self) -> Vec<String> {
+        match (&self.delegation_seen, self.gone_at) {
+            (Some(seen), Some(gone_at)) if seen.at > gone_at => still_here(&self.name, seen),
+            _ => Vec::new(),
+        }
+    }
 }

@@ -19,6 +19,7 @@ pub(crate) const VERSION_COLUMNS: &str = "
 const COLUMNS: &str = "
     d.id, d.tenant_id, d.name, d.label, d.state, d.mx_source, d.preferred_mode, d.preferred_max_age, d.created_at,
     d.nudged_at, d.delegation, d.mx, d.confirmed_version_id, d.report_uris, d.withdraw_requested_at, d.zone,
+    d.removal_forced_at, d.removal_ground, d.gone_at,
     d.next_zone, d.former_zone,
     c.not_before AS c_not_before, c.not_after AS c_not_after, c.serial AS c_serial, c.issuer AS c_issuer,
     (SELECT jsonb_agg(jsonb_build_object('kind', k.kind, 'status', k.status, 'reason', k.reason,
@@ -110,5 +111,10 @@ fn view(row: &QueryResult) -> Result<DomainView, StoreError> {
         report_uris: at.report_uris(row.try_get("", "report_uris")?)?,
         safe_to_remove_at: time("safe_to_remove_at")?,
         withdraw_requested_at: time("withdraw_requested_at")?,
+        forced_removal: time("removal_forced_at")?
+            .zip(word("removal_ground")?)
+            .map(|(at_time, ground)| Ok::<_, StoreError>((at_time, at.removal_ground(&ground)?)))
+            .transpose()?,
+        gone_at: time("gone_at")?,
     })
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::{Actor, Channel, DomainState, Lease, Store, StoreError, audit, nudge, schedule, sql, stored::At};
 
+pub(crate) use events::still_here;
 pub use host::HostTaken;
 
 /// A worker's transaction on one domain. Dropped, it is rolled back.
@@ -26,6 +27,8 @@ pub struct LeaseTx {
     lease: Lease,
     now: Timestamp,
     domain: LeasedDomain,
+    /// The domain has gone within this transaction, and with it the lease.
+    ended: bool,
     nudges: BTreeSet<Channel>,
 }
 
@@ -52,7 +55,7 @@ impl LeaseTx {
             WHERE s.domain_id = $1 AND s.lease_token = $2 FOR NO KEY UPDATE OF s, d";
         let values = vec![lease.domain_id.as_uuid().into(), lease.token.into()];
         let domain = sql::one(&tx, sql, values).await?.ok_or(StoreError::Fenced)?;
-        Ok(Self { store, tx, lease: *lease, now, domain, nudges: BTreeSet::new() })
+        Ok(Self { store, tx, lease: *lease, now, domain, ended: false, nudges: BTreeSet::new() })
     }
 
     /// Writes a line of the audit log.

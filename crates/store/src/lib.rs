@@ -4,6 +4,8 @@
 mod audit;
 mod budget;
 mod change;
+mod check;
+mod check_queue;
 mod config;
 mod der;
 mod digest;
@@ -18,6 +20,7 @@ mod error;
 mod event;
 mod feed;
 mod fleet;
+mod held;
 mod host;
 mod hosting;
 mod idempotency;
@@ -33,6 +36,7 @@ mod node;
 mod nudge;
 mod operation;
 mod order;
+mod policy_settings;
 mod proof;
 mod proposal;
 mod quota;
@@ -49,6 +53,7 @@ mod tenancy;
 mod tenant_tx;
 mod usage;
 mod version;
+mod watch;
 mod webhook;
 mod webhook_queue;
 mod webhook_url;
@@ -56,6 +61,8 @@ mod zone;
 
 pub use audit::{Actor, ActorKind, AuditEvent, AuditFilter, AuditLine, ChainFault, ChainReport};
 pub use budget::{BucketEmpty, TokenBucket};
+pub use check::{AskedCheck, CHECKS_KEPT, Check, CheckState, NewCheck};
+pub use check_queue::{CheckOutcome, DueCheck};
 pub use config::{Role, StoreConfig};
 pub use digest::{
     AddedRecipient, DIGEST_RECIPIENTS_PER_TENANT, DigestLink, DigestRecipient, DigestState, DigestToken,
@@ -69,7 +76,7 @@ pub use dns_credential::{
     CustomerProvider, DNS_CREDENTIALS_PER_TENANT, DnsCredential, NewDnsCredential, SealedDnsCredential, ServerAddress,
     ServerAddressError, TsigAlgorithm, TsigKeyName, TsigKeyNameError,
 };
-pub use domain::{CertificateSummary, DomainFilter, DomainState, DomainView, NewDomain};
+pub use domain::{CertificateSummary, DomainFilter, DomainState, DomainView, NewDomain, RemovalGround};
 pub use domain_list::{DomainPage, DomainPosition, DomainQuery, DomainSort};
 pub use error::StoreError;
 pub use event::{EVENTS_KEPT, Event, EventFilter};
@@ -90,6 +97,7 @@ pub use operation::{
     LineOutcome, NewOperation, Operation, OperationChunk, OperationKind, OperationLine, OperationState,
 };
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
+pub use policy_settings::PolicySettings;
 pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};
 pub use proposal::{Proposal, SpareIds};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
@@ -112,6 +120,7 @@ pub use tenant_tx::{
 };
 pub use usage::{DomainCounts, UsageDay};
 pub use version::{NewVersion, PolicyVersion, SetPolicy, VersionReason};
+pub use watch::{WATCH_HISTORY_KEPT, WatchDay, WatchView};
 pub use webhook::{Delivery, DeliveryFilter, DeliveryState, NewWebhook, WEBHOOKS_PER_TENANT, Webhook, WebhookChange};
 pub use webhook_queue::{Attempt, AttemptOutcome, DueDelivery, DueWebhook};
 pub use webhook_url::{WebhookUrl, WebhookUrlError};

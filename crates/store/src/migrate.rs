@@ -28,6 +28,8 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0017_readiness", sql: include_str!("../../../migrations/0017_readiness.sql") },
     SqlFile { name: "0018_rollout", sql: include_str!("../../../migrations/0018_rollout.sql") },
     SqlFile { name: "0019_mx_migrations", sql: include_str!("../../../migrations/0019_mx_migrations.sql") },
+    SqlFile { name: "0020_checks", sql: include_str!("../../../migrations/0020_checks.sql") },
+    SqlFile { name: "0021_watch", sql: include_str!("../../../migrations/0021_watch.sql") },
     SqlFile { name: "0024_watching", sql: include_str!("../../../migrations/0024_watching.sql") },
     SqlFile { name: "0025_report_months", sql: include_str!("../../../migrations/0025_report_months.sql") },
 ];

@@ -30,10 +30,13 @@ pub enum Channel {
     Operations,
     /// A report has arrived.
     Reports,
+    /// A tenant asks for a look at a domain.
+    Checks,
 }
 
 impl Channel {
-    const ALL: [Self; 6] = [Self::Edge, Self::Zone, Self::Worker, Self::Webhooks, Self::Operations, Self::Reports];
+    const ALL: [Self; 7] =
+        [Self::Edge, Self::Zone, Self::Worker, Self::Webhooks, Self::Operations, Self::Reports, Self::Checks];
 
     /// The name of the channel, in Postgres and in Redis.
     fn name(self) -> &'static str {
@@ -44,6 +47,7 @@ impl Channel {
             Self::Webhooks => "mtasts_webhooks",
             Self::Operations => "mtasts_operations",
             Self::Reports => "mtasts_reports",
+            Self::Checks => "mtasts_checks",
         }
     }
 }
@@ -74,11 +78,11 @@ impl Store {
 
 /// One signal for each channel.
 #[derive(Debug, Clone)]
-struct Signals([watch::Sender<()>; 6]);
+struct Signals([watch::Sender<()>; 7]);
 
 impl Signals {
     fn of(&self, channel: Channel) -> &watch::Sender<()> {
-        let Self([edge, zone, worker, webhooks, operations, reports]) = self;
+        let Self([edge, zone, worker, webhooks, operations, reports, checks]) = self;
         match channel {
             Channel::Edge => edge,
             Channel::Zone => zone,
@@ -86,6 +90,7 @@ impl Signals {
             Channel::Webhooks => webhooks,
             Channel::Operations => operations,
             Channel::Reports => reports,
+            Channel::Checks => checks,
         }
     }
 

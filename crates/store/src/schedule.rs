@@ -12,10 +12,14 @@ pub(crate) async fn wake(db: &impl ConnectionTrait, domain: DomainId, now: Times
     Ok(())
 }
 
-/// Nothing is ever due again, and whoever holds a lease is fenced off.
-pub(crate) async fn rest(db: &impl ConnectionTrait, domain: DomainId) -> Result<(), StoreError> {
-    let sql = "UPDATE domain_schedule SET wake_at = NULL, woken = false, lease_token = NULL, lease_until = NULL
+/// Nothing is due before `until` (None: ever again), and whoever holds a lease is fenced off.
+pub(crate) async fn rest(
+    db: &impl ConnectionTrait,
+    domain: DomainId,
+    until: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE domain_schedule SET wake_at = $2, woken = false, lease_token = NULL, lease_until = NULL
         WHERE domain_id = $1";
-    sql::execute(db, sql, vec![domain.as_uuid().into()]).await?;
+    sql::execute(db, sql, vec![domain.as_uuid().into(), until.into()]).await?;
     Ok(())
 }

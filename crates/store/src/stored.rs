@@ -11,7 +11,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    ApiKey, AuditEvent, Certificate, DomainState, Order, PolicyVersion, StoreError, Tenant, VersionReason, der,
+    ApiKey, AuditEvent, Certificate, DomainState, Order, PolicyVersion, RemovalGround, StoreError, Tenant,
+    VersionReason, der,
     domain_rows::status_word,
     entity::{acme_order, api_key, audit_event, certificate, policy_version, tenant},
 };
@@ -116,6 +117,10 @@ impl At {
 
     pub(crate) fn state(self, word: &str) -> Result<DomainState, StoreError> {
         self.word("state", word, &DomainState::ALL, DomainState::as_str)
+    }
+
+    pub(crate) fn removal_ground(self, word: &str) -> Result<RemovalGround, StoreError> {
+        self.word("removal_ground", word, &RemovalGround::ALL, RemovalGround::as_str)
     }
 
     pub(crate) fn status(self, column: &'static str, word: &str) -> Result<Status, StoreError> {

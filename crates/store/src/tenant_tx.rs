@@ -167,6 +167,10 @@ impl TenantTx {
         sql::one(&self.tx, sql, vec![id.as_uuid().into()]).await?.ok_or(StoreError::NotFound)
     }
 
+    pub(crate) fn nudge(&mut self, channel: Channel) {
+        self.nudges.insert(channel);
+    }
+
     pub(crate) async fn wake(&mut self, id: DomainId, now: Timestamp) -> Result<(), StoreError> {
         self.nudges.insert(Channel::Worker);
         schedule::wake(&self.tx, id, now).await

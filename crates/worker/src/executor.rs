@@ -9,6 +9,7 @@ mod order;
 mod records;
 mod rollout;
 mod serving;
+mod watch;
 
 use mtasts_model::{
     Timestamp,
@@ -37,6 +38,10 @@ impl Context<'_> {
             Step::ObserveDelegation => self.observe_delegation().await,
             Step::DiscoverMx => self.discover_mx().await,
             Step::ProbeMx => self.probe_mx().await,
+            Step::Watch { version } => self.watch(version).await,
+            Step::TellOfExpiry { certificate, days } => {
+                Ok(Finding::Expiring { certificate, days, trouble: self.facts.renewal_trouble() })
+            }
             Step::AdvanceRollout => Ok(self.advance_rollout()),
             Step::AdvanceMigration => Ok(self.advance_migration()),
             Step::TakeHost => Ok(Finding::TakeHost),

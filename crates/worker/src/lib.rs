@@ -7,6 +7,7 @@
 
 mod alerts;
 mod caa;
+mod checks;
 mod claim;
 mod config;
 mod deadline;
@@ -23,6 +24,7 @@ mod worker;
 mod zones;
 
 pub use alerts::{AlertDeps, AlertWorker};
+pub use checks::{CheckConfig, CheckDeps, CheckWorker};
 pub use config::{Budget, CaBudget, ReportTemplate, ReportTemplateError, WorkerConfig};
 pub use digests::{DigestDeps, DigestWorker, Relay, RelayConfig, RelayError, RelayTls};
 pub use fleet::show_fleet;

@@ -3,11 +3,12 @@
 use mtasts_model::{
     CertificateId, OrderId, PolicyVersionId, ReportUri, Timestamp, ZoneName,
     feed::Challenge,
-    lifecycle::{DelegationSeen, DomainZones, MxSeen},
+    lifecycle::{DelegationSeen, DomainZones, MxSeen, RenewalTrouble, WatchProblem},
     migration,
     rollout::Action,
 };
 use mtasts_store::{NewCertificate, NewVersion, SpareIds, StoreError};
+use serde_json::Value as Json;
 
 pub(crate) use mtasts_model::causes;
 
@@ -23,6 +24,19 @@ pub(crate) enum Finding {
     Mx {
         seen: MxSeen,
         follow: Option<SpareIds>,
+    },
+    /// What a look from outside came to.
+    Watched {
+        version: PolicyVersionId,
+        at: Timestamp,
+        problem: Option<WatchProblem>,
+        report: Json,
+    },
+    /// A certificate's end is near, and why it is not renewed.
+    Expiring {
+        certificate: CertificateId,
+        days: u16,
+        trouble: RenewalTrouble,
     },
     /// What follows for a rollout plan, decided on this state of it and this version.
     Rollout {

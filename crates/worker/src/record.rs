@@ -86,6 +86,12 @@ async fn apply(tx: &mut LeaseTx, finding: &Finding) -> Result<(), StoreError> {
                 None => Ok(()),
             }
         }
+        Finding::Watched { version, at, problem, report } => {
+            tx.watched(*at, *version, problem.clone(), report.clone()).await
+        }
+        Finding::Expiring { certificate, days, trouble } => {
+            tx.tell_of_expiry(*certificate, *days, trouble.clone()).await
+        }
         Finding::Rollout { action, decided_on, ids } => tx.advance_rollout(action, *decided_on, ids.clone()).await,
         Finding::Migration { action, decided_on, ids } => tx.advance_migration(action, *decided_on, ids.clone()).await,
         Finding::Nothing => Ok(()),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mtasts_certs::{Issuer, KeyRing};
 use mtasts_dns::Resolver;
 use mtasts_model::{Clock, Entropy};
-use mtasts_probe::{MxProber, PolicyFetcher};
+use mtasts_probe::{MxProber, PolicyFetcher, inspect::Inspector};
 use mtasts_store::{Channel, Lease, NudgeReceiver, Store};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,8 @@ pub struct WorkerDeps {
     pub policy_fetcher: PolicyFetcher,
     /// Looks at MX hosts as a sender.
     pub mx_prober: MxProber,
+    /// Looks at policy hosts and records as a sender.
+    pub inspector: Inspector,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// For ids.

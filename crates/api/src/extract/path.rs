@@ -7,8 +7,8 @@ use std::{
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use mtasts_model::{
-    ApiKeyId, ArrivalId, DeliveryId, DigestRecipientId, DnsCredentialId, DomainId, OperationId, PolicyVersionId,
-    ReportId, TenantId, WebhookId, ids::IdError,
+    ApiKeyId, ArrivalId, CheckId, DeliveryId, DigestRecipientId, DnsCredentialId, DomainId, OperationId,
+    PolicyVersionId, ReportId, TenantId, WebhookId, ids::IdError,
 };
 
 use crate::{observe::Subject, problem::Problem};
@@ -71,6 +71,10 @@ impl InPath for PolicyVersionId {
 
 impl InPath for ReportId {
     const PARAMETER: &'static str = "report_id";
+}
+
+impl InPath for CheckId {
+    const PARAMETER: &'static str = "check_id";
 }
 
 impl InPath for ArrivalId {

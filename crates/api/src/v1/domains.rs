@@ -1,6 +1,7 @@
 //! Domains: what a tenant registers, and how healthy it is.
 
 pub(crate) mod body;
+pub(crate) mod checks;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod list;

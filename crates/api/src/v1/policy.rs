@@ -5,6 +5,7 @@ pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod replace;
 pub(crate) mod rollback;
+pub(crate) mod simulate;
 pub(crate) mod version;
 pub(crate) mod versions;
 
@@ -23,7 +24,7 @@ use crate::{
     enforce,
     extract::{EntityTag, IfMatch},
     problem::{Problem, ProblemKind},
-    v1::{fields::ModeSchema, migrations},
+    v1::{fields::ModeSchema, migrations, policy_settings::demands},
     warnings::{self, Warning},
 };
 
@@ -171,7 +172,7 @@ pub(crate) async fn apply(
     let mode = domain.version.as_ref().map(|version| version.policy.mode());
     let entering = if change.policy.mode() == Mode::Enforce && mode != Some(Mode::Enforce) {
         let reports = tx.proof(domain.id, domain.mx_seen.as_ref(), now).await?.reports;
-        Some((reports, scope.state().config.enforce.failures_per_thousand))
+        Some((reports, demands(tx, &scope.state().config).await?.failures_per_thousand))
     } else {
         None
     };

@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 pub(crate) mod create_api_key;
+pub(crate) mod force_removal;
 pub(crate) mod list;
 pub(crate) mod own;
 pub(crate) mod read;

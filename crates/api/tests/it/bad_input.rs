@@ -18,6 +18,7 @@ pub(crate) fn reach(operation: &crate::spec::Operation, tenant: &Tenant<'_>, dom
         "operation_id" => "op_00000000000070008000000000000000".to_owned(),
         "report_id" => "rpt_00000000000070008000000000000000".to_owned(),
         "arrival_id" => "arr_00000000000070008000000000000000".to_owned(),
+        "check_id" => "chk_00000000000070008000000000000000".to_owned(),
         other => panic!("a new path parameter: {other}"),
     });
     let token = if operation.scheme() == "operator_token" { OPERATOR_TOKEN.to_owned() } else { tenant.key.clone() };
@@ -85,6 +86,7 @@ async fn every_operation_refuses_ids_that_are_none() {
                 let path = operation.path_with(|name| match name {
                     _ if name == parameter => bad.to_owned(),
                     "domain_id" => domain.clone(),
+                    "tenant_id" => "ten_00000000000070008000000000000000".to_owned(),
                     "webhook_id" => "whk_00000000000070008000000000000000".to_owned(),
                     "digest_recipient_id" => "rcp_00000000000070008000000000000000".to_owned(),
                     _ => "pol_00000000000070008000000000000000".to_owned(),

@@ -42,6 +42,7 @@ struct Peopled<'a> {
     operation: String,
     report: String,
     arrival: String,
+    check: String,
 }
 
 impl<'a> Peopled<'a> {
@@ -60,6 +61,8 @@ impl<'a> Peopled<'a> {
         let body = json!({"email": "ops@example.com", "frequency": "daily"});
         let recipient = text(&tenant.send("POST", "/v1/digest-recipients", body).await);
         let delivery = text(&tenant.call("POST", &format!("/v1/webhooks/{webhook}/test")).send().await);
+        let check = text(&tenant.send("POST", "/v1/checks", json!({"domain": "anybodys.test"})).await);
+        // Last: it is carried out at some time.
         let body = json!({"operations": [{"op": "create", "name": format!("batched.{name}")}]});
         let operation = text(&tenant.send("POST", "/v1/domains:batch", body).await);
         let reports = Reports::on(&tenant, &domain).await;
@@ -78,6 +81,7 @@ impl<'a> Peopled<'a> {
             operation,
             report,
             arrival,
+            check,
         }
     }
 
@@ -94,6 +98,7 @@ impl<'a> Peopled<'a> {
             "operation_id" => self.operation.clone(),
             "report_id" => self.report.clone(),
             "arrival_id" => self.arrival.clone(),
+            "check_id" => self.check.clone(),
             other => panic!("a new path parameter: {other}; say here what one of a tenant's own is"),
         })
     }

@@ -31,6 +31,8 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
     let recipient = owner.send("POST", "/v1/digest-recipients", body).await.body["id"].as_str().unwrap().to_owned();
     let body = json!({"operations": [{"op": "create", "name": "batched.test"}]});
     let operation = owner.send("POST", "/v1/domains:batch", body).await.body["id"].as_str().unwrap().to_owned();
+    let check = owner.send("POST", "/v1/checks", json!({"domain": "anybodys.test"})).await;
+    let check = check.body["id"].as_str().unwrap().to_owned();
     let reports = Reports::on(&owner, &domain).await;
     let arrival = reports.arrival("read", Some(b"raw"), 1).await;
     let report = reports.report_in(&arrival, Report::default()).await;
@@ -47,6 +49,7 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "operation_id" => operation.clone(),
         "report_id" => report.clone(),
         "arrival_id" => arrival.clone(),
+        "check_id" => check.clone(),
         other => panic!("a new path parameter: {other}; say here what a foreign one looks like"),
     };
     let never = |name: &str| match name {
@@ -61,6 +64,7 @@ async fn another_tenants_objects_answer_as_if_they_never_were() {
         "operation_id" => format!("op_{NOBODY}"),
         "report_id" => format!("rpt_{NOBODY}"),
         "arrival_id" => format!("arr_{NOBODY}"),
+        "check_id" => format!("chk_{NOBODY}"),
         other => panic!("a new path parameter: {other}"),
     };
     let mut covered = 0;
@@ -126,6 +130,7 @@ async fn every_operation_asks_for_a_credential_of_its_kind() {
             "operation_id" => format!("op_{NOBODY}"),
             "report_id" => format!("rpt_{NOBODY}"),
             "arrival_id" => format!("arr_{NOBODY}"),
+            "check_id" => format!("chk_{NOBODY}"),
             other => panic!("a new path parameter: {other}"),
         });
         let call = || {

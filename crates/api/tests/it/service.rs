@@ -12,12 +12,12 @@ use hyper_util::{
 };
 use mtasts_api::{Api, ApiConfig, ApiServer, WebhookSealer, WebhookSettings};
 use mtasts_model::{
-    Clock, Condition, DomainId, HostName, MaxAge, Mode, MxPattern, NameRules, Policy, PolicyId, PolicyVersionId,
-    TenantId, WebhookId, ZoneName,
+    CertificateId, Clock, Condition, DomainId, HostName, MaxAge, Mode, MxPattern, NameRules, OrderId, Policy, PolicyId,
+    PolicyVersionId, TenantId, WebhookId, ZoneName,
     clock::{ManualClock, SystemEntropy},
-    lifecycle::{MxFailure, MxHostSeen, MxSeen},
+    lifecycle::{CnameSeen, DelegationSeen, MxFailure, MxHostSeen, MxSeen, WatchProblem},
 };
-use mtasts_store::{Lease, NewVersion, Role, Store, StoreConfig, VersionReason, migrate};
+use mtasts_store::{CheckOutcome, Lease, NewCertificate, NewVersion, Role, Store, StoreConfig, VersionReason, migrate};
 use mtasts_testkit::TestDatabase;
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -225,6 +225,80 @@ impl Service {
                         '{value}', 'verified', 1, {good}, {bad})"
                 ))
                 .await;
+        }
+    }
+
+    /// What a look from outside finds wrong with the newest version, if anything.
+    pub(crate) async fn watched(&self, domain: &str, problem: Option<&str>) {
+        let lease = self.claim(domain).await;
+        let now = self.clock.now();
+        let grace = TimeDelta::minutes(5);
+        let facts = self.worker.facts(&lease, now, grace, &[]).await.expect("lease holds");
+        let version = facts.version.expect("has a policy").id;
+        let problem = problem.map(|code| WatchProblem { code: code.to_owned(), message: format!("{code}.") });
+        let mut tx = self.worker.lease_tx(&lease, now).await.expect("lease holds");
+        tx.watched(now, version, problem, json!({"findings": []})).await.expect("is recorded");
+        tx.settle(&[], None, true).await.expect("settles");
+        tx.commit().await.expect("commits");
+    }
+
+    /// The domain's CNAMEs lead here, it has a certificate, and its newest version is published and was served just now.
+    pub(crate) async fn reached(&self, domain: &str) {
+        let lease = self.claim(domain).await;
+        let now = self.clock.now();
+        let facts = self.worker.facts(&lease, now, TimeDelta::minutes(5), &[]).await.expect("lease holds");
+        let version = facts.version.expect("has a policy").id;
+        let ours = || CnameSeen::Ours;
+        let seen = DelegationSeen {
+            policy_host: ours(),
+            sts_record: ours(),
+            tls_rpt_record: ours(),
+            acme_challenge: CnameSeen::Missing,
+            at: now,
+            lost_since: None,
+            home_since: Some(now),
+        };
+        let order = OrderId::draw(now, &SystemEntropy);
+        let certificate = NewCertificate {
+            id: CertificateId::draw(now, &SystemEntropy),
+            chain_der: vec![vec![0x30, 0]],
+            not_before: now,
+            not_after: now + TimeDelta::days(90),
+            serial: "1".to_owned(),
+            issuer: "CN=a CA".to_owned(),
+            renew_at: now + TimeDelta::days(60),
+            advice_due_at: None,
+            ari_id: None,
+        };
+        let mut tx = self.worker.lease_tx(&lease, now).await.expect("lease holds");
+        tx.delegation_seen(&seen).await.expect("is recorded");
+        tx.take_host().await.expect("is taken");
+        tx.draft_order(order, "a CA", b"sealed").await.expect("is drafted");
+        let id = certificate.id;
+        tx.certificate_issued(order, certificate).await.expect("is issued");
+        tx.serve_host(version, id).await.expect("is served");
+        tx.version_served(version).await.expect("is stamped");
+        tx.records_written(version, &facts.zones).await.expect("is written");
+        tx.records_confirmed(version, &[]).await.expect("is confirmed");
+        tx.settle(&[], None, true).await.expect("settles");
+        tx.commit().await.expect("commits");
+        self.database
+            .psql(&format!(
+                "INSERT INTO served_ledger SELECT id, domain_id, tenant_id, '{}', 1 FROM policy_versions WHERE id = '{}'",
+                now.to_rfc3339(),
+                version.as_uuid()
+            ))
+            .await;
+    }
+
+    /// What a worker does for every check that waits.
+    pub(crate) async fn finish_checks(&self, report: &Value) {
+        let now = self.clock.now();
+        let claimed = self.worker.claim_checks(100, 100, now + TimeDelta::minutes(1), now).await.expect("claims");
+        for check in claimed {
+            let outcome =
+                CheckOutcome { severity: Some("note"), report: Some(report.clone()), ..CheckOutcome::default() };
+            self.worker.finish_check(&check, outcome, now).await.expect("is recorded");
         }
     }
 

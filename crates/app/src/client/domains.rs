@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use self::list::ListArgs;
 use super::{
+    checks::{self, SimulateArgs},
     error::ClientError,
     http::Call,
     prompt, rollout,
@@ -31,6 +32,13 @@ pub(crate) enum DomainsCommand {
         /// Its name or id
         domain: String,
     },
+    /// Show what senders find, by the looks from outside; the exit code is 1 where it is not what is meant
+    Checks {
+        /// Its name or id
+        domain: String,
+    },
+    /// Say what kinds of sender would do today if a draft became the policy; the exit code is 1 where mail would be lost
+    Simulate(SimulateArgs),
     /// Withdraw a domain: mode `none` is served until no sender can hold another policy
     Rm {
         /// Its name or id
@@ -88,6 +96,8 @@ pub(super) async fn run(session: &Session, command: DomainsCommand) -> Result<()
         DomainsCommand::List(args) => list::list(session, args).await,
         DomainsCommand::Show { domain } => show(session, &domain).await,
         DomainsCommand::Readiness { domain } => rollout::readiness(session, &domain).await,
+        DomainsCommand::Checks { domain } => checks::checks(session, &domain).await,
+        DomainsCommand::Simulate(args) => checks::simulate(session, &args).await,
         DomainsCommand::Rm { domain, yes } => remove(session, &domain, yes).await,
     }
 }

@@ -25,6 +25,9 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     api.placement = config.placement()?;
     api.limits = config.limits.settings()?;
     api.quotas = config.quotas.quotas()?;
+    api.enforce = config.enforce.demands()?;
+    api.record_ttl = config.worker.record_ttl_seconds;
+    api.checks_per_hour = config.checks.per_hour()?;
     api.report_host.clone_from(&config.reports.host);
     api.report_uris = config.reports.uris()?;
     // Whether there will be digests; the relay's credentials are the worker's.

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use mtasts_dns::{Resolver, providers::ZoneStore};
 use mtasts_model::{Clock, NodeId};
-use mtasts_probe::{MxProber, PolicyFetcher, Poster};
+use mtasts_probe::{MxProber, PolicyFetcher, Poster, inspect::Inspector};
 use mtasts_store::{ReportRetention, Role, Store};
 use mtasts_worker::{
-    AlertDeps, AlertWorker, DigestDeps, DigestWorker, Origins, Relay, ReportConfig, ReportDeps, ReportWorker,
-    WebhookDeps, WebhookWorker, Worker, WorkerDeps, show_fleet,
+    AlertDeps, AlertWorker, CheckDeps, CheckWorker, DigestDeps, DigestWorker, Origins, Relay, ReportConfig, ReportDeps,
+    ReportWorker, WebhookDeps, WebhookWorker, Worker, WorkerDeps, show_fleet,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -67,11 +67,21 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     };
     let report_config = ReportConfig { report_hosts: worker_config.report_hosts.clone(), ..ReportConfig::default() };
     let reports = ReportWorker::new(report_config, reports);
+    let checks = CheckDeps {
+        store: store.clone(),
+        probe: probe.clone(),
+        resolver: resolver.clone(),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    };
+    let checks = CheckWorker::new(config.checks.config()?, checks);
     let kept = config.reports.retention()?;
     let digests = digests(context, &store)?;
     let deps = WorkerDeps {
         store: store.clone(),
         policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone())?,
+        // It connects to no MX host.
+        inspector: Inspector::new(probe.clone(), resolver.clone(), Arc::default()),
         mx_prober: MxProber::new(probe, resolver.clone())?,
         resolver,
         zones,
@@ -96,6 +106,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
             deliveries.run(stop.clone()),
             reports.run(stop.clone()),
             alerts.run(stop.clone()),
+            checks.run(stop.clone()),
             digests,
             fleet
         );
@@ -180,6 +191,8 @@ pub(crate) async fn forget(
             + store.prune_events(now).await?
             + store.prune_operations(now).await?
             + store.prune_mx_history(now).await?
+            + store.prune_checks(now).await?
+            + store.prune_watch_history(now).await?
             + store.prune_usage(now).await?
             + store.prune_alerts(now).await?
             + store.prune_digests(now).await?;

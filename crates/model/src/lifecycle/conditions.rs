@@ -4,7 +4,8 @@ use crate::{
     clock::Timestamp,
     condition::{Condition, ConditionKind, Status, merge},
     lifecycle::{
-        Attempt, CnameSeen, DomainFacts, HostContentRef, HostOwner, MxSeen, OrderState, Purpose, StepKind, schedule,
+        Attempt, CnameSeen, DomainFacts, HostContentRef, HostOwner, MxSeen, OrderState, Purpose, RenewalTrouble,
+        StepKind, expiry, schedule,
     },
     policy::Mode,
     rollout::Progress,
@@ -16,7 +17,11 @@ type Verdict = (Status, &'static str, String);
 pub(super) fn derive(facts: &DomainFacts, now: Timestamp) -> Vec<Condition> {
     let conditions = ConditionKind::ALL
         .into_iter()
-        .filter(|kind| *kind != ConditionKind::RolloutOnTrack || facts.rollout.is_some())
+        .filter(|kind| match kind {
+            ConditionKind::RolloutOnTrack => facts.rollout.is_some(),
+            ConditionKind::PolicyVisible => facts.watch.is_some(),
+            _ => true,
+        })
         .map(|kind| {
             if let (ConditionKind::RecordPublished, Some(problem)) = (kind, &facts.record.problem) {
                 return Condition::new(kind, Status::False, &problem.reason, problem.message.clone(), now);
@@ -40,6 +45,7 @@ fn verdict(facts: &DomainFacts, kind: ConditionKind, now: Timestamp) -> Verdict 
         ConditionKind::MxReady => mx_ready(facts),
         ConditionKind::ReportsArriving => reports_arriving(facts, now),
         ConditionKind::RolloutOnTrack => rollout_on_track(facts, now),
+        ConditionKind::PolicyVisible => policy_visible(facts),
     }
 }
 
@@ -129,6 +135,15 @@ fn certificate_ready(facts: &DomainFacts, now: Timestamp) -> Verdict {
             let message = format!("The certificate expired at {}. {}", certificate.not_after, renewal_failure(facts));
             return (Status::False, "Expired", message);
         }
+        if certificate.told_days.is_some() && certificate.renew_at <= now {
+            let RenewalTrouble { reason, message, what_to_do } = facts.renewal_trouble();
+            let days = expiry::days_left(certificate, now);
+            let text =
+                format!("The certificate ends in {days} days and is not renewed. {reason}: {message} {what_to_do}");
+            // A week is what it takes to notice, to mend a zone, and for that to arrive.
+            let status = if days < expiry::URGENT_DAYS.into() { Status::False } else { Status::True };
+            return (status, "Expiring", text);
+        }
         let message = match facts.attempts.of(StepKind::Issuance) {
             Some(_) => format!("Valid until {}. {}", certificate.not_after, renewal_failure(facts)),
             None => format!("Valid until {}; renewal from {}.", certificate.not_after, certificate.renew_at),
@@ -181,6 +196,25 @@ fn rollout_on_track(facts: &DomainFacts, now: Timestamp) -> Verdict {
     };
     let waits_for = if next.action.is_some() { "it is about to go on" } else { &next.waits_for };
     (status, reason, format!("Step {step} of {steps}: {waits_for}."))
+}
+
+fn policy_visible(facts: &DomainFacts) -> Verdict {
+    let Some(watch) = &facts.watch else {
+        return (Status::Unknown, "NotLooked", "Nobody has looked from outside yet.".to_owned());
+    };
+    let found = watch.problem.as_ref().map_or("", |problem| &problem.message);
+    match watch.good {
+        Some(false) => (Status::False, "CheckFailed", format!("{} looks in a row failed. {found}", watch.failures)),
+        Some(true) if watch.failures > 0 => {
+            (Status::True, "LooksAgain", format!("A look failed, and is about to be made again. {found}"))
+        }
+        Some(true) => (
+            Status::True,
+            "CheckPassed",
+            "Record, certificate and policy are what senders are meant to find.".to_owned(),
+        ),
+        None => (Status::Unknown, "LooksAgain", format!("A look failed, and is about to be made again. {found}")),
+    }
 }
 
 fn policy_live(facts: &DomainFacts) -> Verdict {

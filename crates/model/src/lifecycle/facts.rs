@@ -8,7 +8,7 @@ use crate::{
     feed::Revision,
     ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
     label::{Label, ZoneName},
-    lifecycle::Attempts,
+    lifecycle::{Attempts, WatchFacts},
     migration::{self, MigrationFacts},
     name::{HostName, MailDomain},
     policy::{Mode, Policy},
@@ -33,6 +33,8 @@ pub struct DomainFacts {
     pub created_at: Timestamp,
     /// Whether the domain is to be served or withdrawn.
     pub purpose: Purpose,
+    /// Since when nothing is left of it; None for a domain that is not gone, or was never served.
+    pub gone_at: Option<Timestamp>,
     /// When somebody last asked to look again at once (registration, verify-now, a mode change).
     pub nudged_at: Timestamp,
     /// The latest conclusive look at the customer's CNAMEs. A look that could not resolve leaves it as it was.
@@ -57,6 +59,8 @@ pub struct DomainFacts {
     pub mx: Option<MxSeen>,
     /// What the served ledger says.
     pub ledger: LedgerFacts,
+    /// What the looks from outside came to.
+    pub watch: Option<WatchFacts>,
     /// What senders report on the domain.
     pub reports: ReportFacts,
     /// The rollout plan, if there is one.
@@ -110,6 +114,8 @@ pub enum Purpose {
     Withdraw {
         /// When the tenant asked for it.
         since: Timestamp,
+        /// Whether the operator has forced it, for law or abuse: then nobody is waited for.
+        forced: bool,
     },
     /// Nothing is left to do; the label stays spent.
     Gone,
@@ -233,6 +239,8 @@ pub struct CertificateFacts {
     pub renew_at: Timestamp,
     /// When to ask the CA again for its advice (RFC 9773); None where the CA has no ARI.
     pub advice_due_at: Option<Timestamp>,
+    /// The fewest days before its end that the tenant was told of: see [`crate::lifecycle::EXPIRY_ALERT_DAYS`].
+    pub told_days: Option<u16>,
 }
 
 /// Who chooses the MX patterns.

@@ -10,7 +10,7 @@ use crate::{
     ids::{CertificateId, OrderId, PolicyVersionId},
     lifecycle::{
         CnameSeen, DelegationSeen, DomainFacts, HostContentRef, HostOwner, OrderFacts, OrderState, Purpose,
-        VersionFacts, attempts::spread, conditions, schedule,
+        VersionFacts, attempts::spread, conditions, expiry, schedule, watch,
     },
 };
 
@@ -38,6 +38,18 @@ pub enum Step {
     DiscoverMx,
     /// Look at every MX host as a sender would.
     ProbeMx,
+    /// Look from outside, as a sender would, whether this version is what it finds.
+    Watch {
+        /// Which.
+        version: PolicyVersionId,
+    },
+    /// Tell the tenant that the certificate ends and is not renewed.
+    TellOfExpiry {
+        /// Which.
+        certificate: CertificateId,
+        /// So many days before its end, or fewer.
+        days: u16,
+    },
     /// Take the name's place in the edge feed: DNS points at our label. Another holder loses it at this moment.
     TakeHost,
     /// Give the place up: the edges stop serving the name.
@@ -126,6 +138,10 @@ pub enum StepKind {
     DiscoverMx,
     /// [`Step::ProbeMx`].
     ProbeMx,
+    /// [`Step::Watch`].
+    Watch,
+    /// [`Step::TellOfExpiry`].
+    TellOfExpiry,
     /// [`Step::TakeHost`].
     TakeHost,
     /// [`Step::ReleaseHost`].
@@ -181,6 +197,7 @@ impl StepKind {
             Self::ObserveDelegation
                 | Self::DiscoverMx
                 | Self::ProbeMx
+                | Self::Watch
                 | Self::PlaceOrder
                 | Self::PollOrder
                 | Self::Issuance
@@ -194,6 +211,8 @@ impl StepKind {
             Self::ObserveDelegation => "observe-delegation",
             Self::DiscoverMx => "discover-mx",
             Self::ProbeMx => "probe-mx",
+            Self::Watch => "watch",
+            Self::TellOfExpiry => "tell-of-expiry",
             Self::TakeHost => "take-host",
             Self::ReleaseHost => "release-host",
             Self::DraftOrder => "draft-order",
@@ -227,6 +246,8 @@ impl Step {
             Self::ObserveDelegation => StepKind::ObserveDelegation,
             Self::DiscoverMx => StepKind::DiscoverMx,
             Self::ProbeMx => StepKind::ProbeMx,
+            Self::Watch { .. } => StepKind::Watch,
+            Self::TellOfExpiry { .. } => StepKind::TellOfExpiry,
             Self::TakeHost => StepKind::TakeHost,
             Self::ReleaseHost => StepKind::ReleaseHost,
             Self::DraftOrder => StepKind::DraftOrder,
@@ -257,7 +278,7 @@ pub fn plan(facts: &DomainFacts, now: Timestamp) -> Plan {
     let mut planner = Planner { facts, now, wake_at: None };
     let step = planner.next();
     let wake_at = match facts.purpose {
-        Purpose::Gone => None,
+        Purpose::Gone => planner.wake_at,
         // Whatever happens, look again within a day.
         _ => Some(planner.wake_at.unwrap_or(now + schedule::DELEGATION_RECHECK)),
     };
@@ -275,7 +296,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn next(&mut self) -> Option<Step> {
         match self.facts.purpose {
-            Purpose::Gone => None,
+            Purpose::Gone => self.dangling(),
             Purpose::Live => self
                 .first_version()
                 .or_else(|| self.delegation())
@@ -283,11 +304,18 @@ impl Planner<'_> {
                 .or_else(|| self.certificate())
                 .or_else(|| self.publication())
                 .or_else(|| self.zone_move())
+                .or_else(|| self.expiry())
                 .or_else(|| self.mx())
+                .or_else(|| self.watch())
                 .or_else(|| self.migration())
                 .or_else(|| self.rollout())
                 .or_else(|| self.advice()),
-            Purpose::Withdraw { since } => self
+            // A live order is closed first: its answer may stand in the zone.
+            Purpose::Withdraw { since, forced: true } => match &self.facts.order {
+                Some(order) => self.offer(Step::AbandonOrder { order: order.id }),
+                None => self.removal(since),
+            },
+            Purpose::Withdraw { since, forced: false } => self
                 .delegation()
                 .or_else(|| self.ownership())
                 .or_else(|| self.certificate())
@@ -330,6 +358,22 @@ impl Planner<'_> {
             Some(seen) => schedule::due_at(seen.at, self.delegation_interval(seen), self.now),
         };
         if due > self.now { self.later(due) } else { self.offer(Step::ObserveDelegation) }
+    }
+
+    /// CNAMEs that are left behind lead to a name that nobody serves: harmless here, as a label is never used again, and yet
+    /// to be told.
+    fn dangling(&mut self) -> Option<Step> {
+        let gone_at = self.facts.gone_at?;
+        let end = gone_at + schedule::DANGLING_WATCH;
+        let last = self.facts.delegation.as_ref().map_or(gone_at, |seen| seen.at.max(gone_at));
+        let due = schedule::due_at(last, spread(schedule::DELEGATION_RECHECK, &self.facts.label, 1), self.now);
+        if due >= end || self.now >= end {
+            None
+        } else if due > self.now {
+            self.later(due)
+        } else {
+            self.offer(Step::ObserveDelegation)
+        }
     }
 
     fn delegation_interval(&self, seen: &DelegationSeen) -> TimeDelta {
@@ -386,7 +430,7 @@ impl Planner<'_> {
     fn is_needed(&self) -> bool {
         match self.facts.purpose {
             Purpose::Live => true,
-            Purpose::Withdraw { since } => {
+            Purpose::Withdraw { since, .. } => {
                 self.facts.certificate.is_some()
                     && !self.records_removed(since)
                     && self.facts.ledger.needed_until.is_some_and(|until| until > self.now)
@@ -579,6 +623,34 @@ impl Planner<'_> {
             }
         };
         if due > self.now { self.later(due) } else { self.offer(Step::ProbeMx) }
+    }
+
+    /// A published policy is looked at from outside, once resolvers can have its record.
+    fn watch(&mut self) -> Option<Step> {
+        let version = self.facts.version.as_ref()?;
+        let published = version.published_at?;
+        if !self.holds_host() || self.facts.record.confirmed != Some(version.id) {
+            return None;
+        }
+        let settled = schedule::due_at(published, watch::SETTLES, self.now);
+        let due = match &self.facts.watch {
+            Some(seen) if seen.version == version.id && self.nudged_since(seen.at) => self.now,
+            Some(seen) if seen.version == version.id => {
+                schedule::due_at(seen.at, spread(seen.interval(), &self.facts.label, 4), self.now)
+            }
+            _ => settled,
+        };
+        if due > self.now { self.later(due) } else { self.offer(Step::Watch { version: version.id }) }
+    }
+
+    /// What ends without being renewed is told in time, once for each threshold.
+    fn expiry(&mut self) -> Option<Step> {
+        let certificate = self.facts.certificate.as_ref()?;
+        match expiry::due(self.facts, certificate, self.now) {
+            expiry::Due::Now(days) => self.offer(Step::TellOfExpiry { certificate: certificate.id, days }),
+            expiry::Due::At(at) => self.later(at),
+            expiry::Due::Never => None,
+        }
     }
 
     fn migration(&mut self) -> Option<Step> {

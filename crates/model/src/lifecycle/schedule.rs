@@ -18,6 +18,9 @@ pub(super) const FRESH_DELEGATION: TimeDelta = TimeDelta::minutes(5);
 /// A delegated domain is looked at again daily.
 pub(super) const DELEGATION_RECHECK: TimeDelta = TimeDelta::hours(24);
 
+/// For so long after a removal CNAMEs are looked for that lead here still.
+pub(super) const DANGLING_WATCH: TimeDelta = TimeDelta::days(30);
+
 /// A missing CNAME is looked for this often at first, and at least hourly.
 pub(super) const DELEGATION_RETRY: (TimeDelta, TimeDelta) = (TimeDelta::seconds(3), TimeDelta::hours(1));
 
@@ -71,7 +74,7 @@ impl StepKind {
                 (TimeDelta::seconds(2), TimeDelta::minutes(5))
             }
             Self::RefreshAdvice => (TimeDelta::minutes(10), TimeDelta::hours(6)),
-            Self::ProbeMx => (TimeDelta::seconds(30), TimeDelta::hours(1)),
+            Self::ProbeMx | Self::Watch => (TimeDelta::seconds(30), TimeDelta::hours(1)),
             Self::VerifyServed => (TimeDelta::milliseconds(500), TimeDelta::minutes(5)),
             Self::ConfirmRecords => (TimeDelta::milliseconds(200), TimeDelta::minutes(2)),
             Self::WriteRecords | Self::RemoveRecords => (TimeDelta::seconds(1), TimeDelta::minutes(5)),
@@ -80,6 +83,7 @@ impl StepKind {
             | Self::DraftOrder
             | Self::ServeHost
             | Self::MarkServed
+            | Self::TellOfExpiry
             | Self::AdvanceMigration
             | Self::AdvanceRollout
             | Self::EnterZone

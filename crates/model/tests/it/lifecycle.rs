@@ -395,13 +395,44 @@ fn an_order_that_waits_for_a_budget_is_not_given_up() {
 }
 
 #[test]
-fn a_gone_domain_has_nothing_to_do_ever() {
+fn a_gone_domains_cnames_are_looked_for_daily_for_thirty_days_and_then_nothing_is_to_do_ever() {
     let mut world = World::new(2, 1);
     world.withdraw();
     assert!(world.settle(20, |facts| facts.purpose == Purpose::Gone));
+    let gone_at = world.now();
+    let mut looks = 0;
+    loop {
+        let made = world.work(Fault::None);
+        if let Some(step) = made.step {
+            assert_eq!(step, Step::ObserveDelegation);
+            looks += 1;
+        } else if let Some(wake_at) = made.wake_at {
+            assert!(wake_at - world.now() <= TimeDelta::hours(29), "{wake_at}");
+            world.clock.set(wake_at);
+        } else {
+            break;
+        }
+    }
+    assert!((24..=30).contains(&looks), "{looks}");
+    assert!(world.now() < gone_at + TimeDelta::days(30));
+    world.clock.advance(TimeDelta::days(100));
     let facts = world.gather();
     let made = plan(&facts, world.now());
     assert_eq!((made.step, made.wake_at), (None::<Step>, None));
+}
+
+#[test]
+fn a_forced_removal_waits_for_no_sender() {
+    let mut world = delegated_world();
+    world.set_mode(Mode::Enforce, 2_419_200);
+    assert!(world.settle(50, published));
+    world.sender_fetches(1);
+    let asked_at = world.now();
+    world.force_out();
+    assert!(world.settle(50, |facts| facts.purpose == Purpose::Gone));
+    assert!(world.now() - asked_at < TimeDelta::minutes(5));
+    assert_eq!(world.answer(), None);
+    assert!(world.gather().host.content.is_none());
 }
 
 #[derive(Debug, Clone)]
@@ -417,6 +448,7 @@ enum Event {
     Verify,
     CaRefuses(bool),
     Withdraw,
+    ForceOut,
     Provider(bool),
     Drain,
     Follow,
@@ -452,6 +484,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Verify),
         1 => any::<bool>().prop_map(Event::CaRefuses),
         1 => Just(Event::Withdraw),
+        1 => Just(Event::ForceOut),
         12 => prop_oneof![5 => Just(false), 1 => Just(true)].prop_map(Event::Provider),
         1 => Just(Event::Drain),
         1 => Just(Event::Follow),
@@ -496,6 +529,7 @@ proptest! {
                 Event::Verify => world.verify_now(),
                 Event::CaRefuses(refuses) => world.ca_refuses = refuses,
                 Event::Withdraw => world.withdraw(),
+                Event::ForceOut => world.force_out(),
                 Event::Provider(away) => {
                     world.provider_away = away;
                     world.provider_works();

@@ -5,4 +5,5 @@
 mod lifecycle;
 mod migration;
 mod rollout;
+mod watch;
 mod world;

@@ -11,7 +11,7 @@ use mtasts_model::{
         Attempts, CertificateFacts, CnameSeen, DelegationSeen, DomainFacts, DomainZones, EdgeFacts, HostContentRef,
         HostFacts, HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxFailure, MxHostSeen, MxSeen, MxSource,
         OrderFacts, OrderState, Plan, Purpose, RecordFacts, ReportFacts, Step, StepKind, VersionFacts,
-        WITHDRAWAL_MAX_AGE, plan,
+        WITHDRAWAL_MAX_AGE, WatchFacts, WatchProblem, plan,
     },
     migration::{self, Migration, MigrationFacts},
     name::{HostName, MailDomain, NameRules},
@@ -115,6 +115,11 @@ pub(crate) struct World {
     truly_served: BTreeMap<PolicyVersionId, Timestamp>,
     /// The versions in `enforce` of before the migration.
     older: Vec<PolicyVersionId>,
+    /// Whether a look from outside finds something wrong, and when there were such looks.
+    pub(crate) hidden: bool,
+    pub(crate) watched: Vec<Timestamp>,
+    /// What was told of certificates that end.
+    pub(crate) expiries: Vec<(Timestamp, CertificateId, u16)>,
     /// What rollout plans have done, with the time.
     pub(crate) rolled: Vec<(Timestamp, Action)>,
 }
@@ -132,6 +137,7 @@ impl World {
             zones: DomainZones::at(zone(HOME)),
             created_at: now,
             purpose: Purpose::Live,
+            gone_at: None,
             nudged_at: now,
             delegation: None,
             host: HostFacts { owner: HostOwner::Nobody, content: None, revision: Revision::ZERO, changed_at: None },
@@ -145,6 +151,7 @@ impl World {
             mx: None,
             ledger: LedgerFacts::default(),
             reports: ReportFacts::default(),
+            watch: None,
             rollout: None,
             migration: None,
             attempts: Attempts::default(),
@@ -183,6 +190,9 @@ impl World {
             served: BTreeMap::new(),
             truly_served: BTreeMap::new(),
             older: vec![],
+            hidden: false,
+            watched: vec![],
+            expiries: vec![],
             rolled: vec![],
         }
     }
@@ -412,8 +422,16 @@ impl World {
 
     pub(crate) fn withdraw(&mut self) {
         if self.facts.purpose == Purpose::Live {
-            self.facts.purpose = Purpose::Withdraw { since: self.now() };
+            self.facts.purpose = Purpose::Withdraw { since: self.now(), forced: false };
             self.add_version(Mode::None, WITHDRAWAL_MAX_AGE);
+        }
+    }
+
+    /// The operator has the domain go at once.
+    pub(crate) fn force_out(&mut self) {
+        self.withdraw();
+        if let Purpose::Withdraw { forced, .. } = &mut self.facts.purpose {
+            *forced = true;
         }
     }
 
@@ -660,6 +678,25 @@ impl World {
                 }
                 self.facts.mx = Some(seen);
             }
+            Step::Watch { version } => {
+                assert_eq!(
+                    self.facts.version.as_ref().map(|newest| newest.id),
+                    Some(version),
+                    "looked for an old version"
+                );
+                let problem =
+                    self.hidden.then(|| WatchProblem { code: "hidden".to_owned(), message: "hidden".to_owned() });
+                self.watched.push(now);
+                self.facts.watch = Some(WatchFacts::after(self.facts.watch.as_ref(), now, version, problem));
+            }
+            Step::TellOfExpiry { certificate, days } => {
+                let facts = self.facts.certificate.as_mut().expect("a certificate");
+                assert_eq!(facts.id, certificate);
+                assert!(facts.told_days.is_none_or(|told| told > days), "told twice");
+                assert!(facts.not_after - now <= TimeDelta::days(days.into()), "told too early");
+                facts.told_days = Some(days);
+                self.expiries.push((now, certificate, days));
+            }
             Step::AdvanceRollout => self.advance_rollout(),
             Step::AdvanceMigration => self.advance_migration(),
             Step::TakeHost => {
@@ -667,7 +704,7 @@ impl World {
                 self.put_host(HostOwner::Ours, None);
             }
             Step::ReleaseHost => {
-                let withdrawn = matches!(self.facts.purpose, Purpose::Withdraw { .. });
+                let withdrawn = matches!(self.facts.purpose, Purpose::Withdraw { forced: false, .. });
                 if withdrawn && self.customer == Customer::Delegated && self.saw_delegated() {
                     assert!(
                         self.truly_needed_until.is_none_or(|until| until <= now),
@@ -726,6 +763,7 @@ impl World {
                 assert!(self.answers.is_empty() && self.queued.is_empty(), "records were left behind");
                 assert_ne!(self.facts.host.owner, HostOwner::Ours);
                 self.facts.purpose = Purpose::Gone;
+                self.facts.gone_at = Some(now);
             }
         }
         if commits {
@@ -756,6 +794,7 @@ impl World {
                     not_after: now + TimeDelta::days(90),
                     renew_at: now + TimeDelta::days(60),
                     advice_due_at: Some(now + TimeDelta::hours(6)),
+                    told_days: None,
                 });
                 self.facts.attempts.succeeded(StepKind::Issuance);
             }

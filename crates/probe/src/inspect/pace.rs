@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout_at},
@@ -24,6 +25,14 @@ pub struct Pacer {
     at_once: usize,
     per_minute: usize,
     hosts: Mutex<HashMap<IpAddr, Host>>,
+    shared: Option<Arc<dyn SharedPace>>,
+}
+
+/// Bounds that several processes share, beside those that each has for itself.
+pub trait SharedPace: std::fmt::Debug + Send + Sync {
+    /// Asks to begin a connection to this host: an address, of IPv6 the first of its /64. The error is how long to wait
+    /// before asking again.
+    fn begin(&self, host: IpAddr) -> BoxFuture<'_, Result<(), Duration>>;
 }
 
 #[derive(Debug)]
@@ -40,14 +49,24 @@ pub(crate) struct NoRoom;
 impl Default for Pacer {
     /// Three connections at once and thirty a minute, as a small mail server would make.
     fn default() -> Self {
-        Self::new(3, 30)
+        Self::new(3, Self::PER_MINUTE)
     }
 }
 
 impl Pacer {
+    /// Connections that begin at one host within a minute, where nobody says otherwise.
+    pub const PER_MINUTE: usize = 30;
+
+    /// Asks what is shared with other processes as well, for each connection.
+    #[must_use]
+    pub fn shared_by(mut self, shared: Arc<dyn SharedPace>) -> Self {
+        self.shared = Some(shared);
+        self
+    }
+
     /// At most `at_once` connections to one host, and at most `per_minute` begun within a minute; 0 counts as 1.
     pub fn new(at_once: usize, per_minute: usize) -> Self {
-        Self { at_once: at_once.max(1), per_minute: per_minute.max(1), hosts: Mutex::default() }
+        Self { at_once: at_once.max(1), per_minute: per_minute.max(1), hosts: Mutex::default(), shared: None }
     }
 
     /// Waits for room until `deadline`. The connection may last as long as the permit.
@@ -68,11 +87,20 @@ impl Pacer {
                 host.begun.front().map(|begun| *begun + MINUTE)
             });
             match wait_until {
-                None => return Ok(permit),
+                None => break,
                 Some(until) if until > deadline => return Err(NoRoom),
                 Some(until) => sleep(until - now).await,
             }
         }
+        if let Some(shared) = &self.shared {
+            while let Err(wait) = timeout_at(deadline, shared.begin(key)).await.map_err(|_| NoRoom)? {
+                if Instant::now() + wait > deadline {
+                    return Err(NoRoom);
+                }
+                sleep(wait).await;
+            }
+        }
+        Ok(permit)
     }
 
     fn with_host<T>(&self, key: IpAddr, act: impl FnOnce(&mut Host) -> T) -> T {
@@ -100,6 +128,37 @@ fn key_of(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Lets one begin every ten seconds, whoever asks.
+    #[derive(Debug)]
+    struct EveryTenSeconds(Mutex<Option<Instant>>);
+
+    impl SharedPace for EveryTenSeconds {
+        fn begin(&self, _: IpAddr) -> BoxFuture<'_, Result<(), Duration>> {
+            Box::pin(async {
+                let (now, mut next) = (Instant::now(), self.0.lock().unwrap());
+                match *next {
+                    Some(at) if at > now => Err(at - now),
+                    _ => {
+                        *next = Some(now + Duration::from_secs(10));
+                        Ok(())
+                    }
+                }
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_processes_share_holds_back_each_of_them() {
+        let shared: Arc<dyn SharedPace> = Arc::new(EveryTenSeconds(Mutex::default()));
+        let (one, other) = (Pacer::default().shared_by(Arc::clone(&shared)), Pacer::default().shared_by(shared));
+        let host: IpAddr = "192.0.2.1".parse().unwrap();
+        let begun = Instant::now();
+        drop(one.enter(host, begun + MINUTE).await.unwrap());
+        assert_eq!(other.enter(host, begun + Duration::from_secs(5)).await.unwrap_err(), NoRoom);
+        drop(other.enter(host, begun + MINUTE).await.unwrap());
+        assert!(begun.elapsed() >= Duration::from_secs(10), "the other process has just been there");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_so_many_at_once_and_a_minute_reach_one_host() {

@@ -169,6 +169,9 @@ pub struct MxHostSeen {
     pub tlsa: Vec<String>,
     /// Whether the resolver validated them by DNSSEC; `null` where there are none.
     pub tlsa_validated: Option<bool>,
+    /// Nobody wanted it connected to: nothing is known of it but its name.
+    #[serde(skip)]
+    pub not_looked_at: bool,
 }
 
 /// What came of one address of an MX host.

@@ -214,6 +214,9 @@ impl Look {
 
 /// What a sender that enforces meets at this host. One bad address makes a bad host: a sender may pick it.
 pub(crate) fn outcome(host: &MxHostSeen, findings: &[Finding]) -> SmtpOutcome {
+    if host.not_looked_at {
+        return SmtpOutcome::Unknown;
+    }
     if host.addresses.is_empty() {
         let late = findings.iter().any(|finding| {
             matches!(finding.code, Code::OutOfTime | Code::MxHostUnresolvable) && finding.subject == host.host

@@ -5,7 +5,7 @@ use mtasts_model::{
     CertificateId, DomainId, OrderId, PolicyVersionId, Revision, TenantId, Timestamp,
     lifecycle::{
         Attempts, CertificateFacts, DomainFacts, EdgeFacts, HostContentRef, HostFacts, HostOwner, LedgerFacts,
-        OrderFacts, Purpose, RecordFacts, RecordProblem, ReportFacts, VersionFacts,
+        OrderFacts, Purpose, RecordFacts, RecordProblem, ReportFacts, VersionFacts, WatchFacts, WatchProblem,
     },
     rollout::RolloutFacts,
 };
@@ -27,13 +27,16 @@ use crate::{
 /// An edge in service that has not reported yet holds up `complete_until` instead.
 const COLUMNS: &str = "
     d.tenant_id, d.name, d.label, d.state, d.created_at, d.nudged_at, d.withdraw_requested_at, d.delegation,
+        d.removal_forced_at, d.gone_at,
         d.mx, d.mx_source, d.report_uris, d.written_report_uris, d.written_version_id, d.written_at,
         d.confirmed_version_id, d.confirmed_at, d.removed_at, d.zone, d.next_zone, d.former_zone, d.written_zones,
         h.domain_id AS host_domain_id, h.version_id AS host_version_id, h.certificate_id AS host_certificate_id,
         h.revision AS host_revision, h.changed_at AS host_changed_at,
         o.id AS order_id, o.state AS order_state, o.since AS order_since, o.not_before AS order_not_before,
         o.challenge_revision AS order_challenge_revision,
-        c.id AS certificate_id, c.not_after, c.renew_at, c.advice_due_at,
+        c.id AS certificate_id, c.not_after, c.renew_at, c.advice_due_at, c.told_days,
+        y.looked_at AS watch_at, y.version_id AS watch_version_id, y.failures AS watch_failures, y.good AS watch_good,
+        y.code AS watch_code, y.message AS watch_message,
         (SELECT jsonb_agg(f.at) FROM failed_validations f
             WHERE f.name = d.name AND f.at > $3 - interval '1 hour') AS failed_validations,
         (SELECT jsonb_agg(jsonb_build_object('kind', f.kind, 'failures', f.failures, 'last_at', f.last_at,
@@ -80,6 +83,7 @@ const SOURCE: &str = "
     LEFT JOIN acme_orders o ON o.domain_id = d.id AND o.closed_at IS NULL
     LEFT JOIN certificates c ON c.id = d.certificate_id
     LEFT JOIN policy_versions v ON v.id = d.version_id
+    LEFT JOIN domain_watches y ON y.domain_id = d.id
     WHERE s.domain_id = $1 AND s.lease_token = $2";
 
 #[derive(Debug, FromQueryResult)]
@@ -91,6 +95,8 @@ struct Row {
     created_at: Timestamp,
     nudged_at: Timestamp,
     withdraw_requested_at: Option<Timestamp>,
+    removal_forced_at: Option<Timestamp>,
+    gone_at: Option<Timestamp>,
     delegation: Option<Json>,
     mx: Option<Json>,
     mx_source: String,
@@ -121,6 +127,7 @@ struct Row {
     not_after: Option<Timestamp>,
     renew_at: Option<Timestamp>,
     advice_due_at: Option<Timestamp>,
+    told_days: Option<i16>,
     failed_validations: Option<Json>,
     attempts: Option<Json>,
     conditions: Option<Json>,
@@ -132,6 +139,12 @@ struct Row {
     verified_report_on: Option<chrono::NaiveDate>,
     has_rollout: bool,
     has_migration: bool,
+    watch_at: Option<Timestamp>,
+    watch_version_id: Option<Uuid>,
+    watch_failures: Option<i32>,
+    watch_good: Option<bool>,
+    watch_code: Option<String>,
+    watch_message: Option<String>,
 }
 
 pub(super) async fn read(
@@ -173,6 +186,7 @@ async fn rollout_facts(
 fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Result<DomainFacts, StoreError> {
     let at = At { table: "domains", row: domain_id.as_uuid() };
     let record = record(at, &row)?;
+    let watch = watch(at, &row)?;
     let zones = at.zones(&row.zone, row.next_zone.as_deref(), row.former_zone.as_deref())?;
     Ok(DomainFacts {
         domain_id,
@@ -182,6 +196,7 @@ fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Resul
         zones,
         created_at: row.created_at,
         purpose: purpose(at, &row)?,
+        gone_at: row.gone_at,
         nudged_at: row.nudged_at,
         host: host(at, domain_id, &row)?,
         order: order(&row)?,
@@ -208,6 +223,7 @@ fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Resul
             complete_until: row.complete_until,
         },
         reports: ReportFacts { last_day: row.reported_on, last_verified_day: row.verified_report_on },
+        watch,
         rollout: None,
         migration: None,
         attempts: at.json_or_none::<Attempts>("attempts", row.attempts)?.unwrap_or_default(),
@@ -248,10 +264,28 @@ impl Problem {
     }
 }
 
+fn watch(at: At, row: &Row) -> Result<Option<WatchFacts>, StoreError> {
+    let (Some(looked_at), Some(version), Some(failures)) = (row.watch_at, row.watch_version_id, row.watch_failures)
+    else {
+        return Ok(None);
+    };
+    let problem = row.watch_code.clone().zip(row.watch_message.clone());
+    Ok(Some(WatchFacts {
+        at: looked_at,
+        version: PolicyVersionId::from_uuid(version),
+        failures: At { table: "domain_watches", ..at }.number("failures", failures)?,
+        good: row.watch_good,
+        problem: problem.map(|(code, message)| WatchProblem { code, message }),
+    }))
+}
+
 fn purpose(at: At, row: &Row) -> Result<Purpose, StoreError> {
     Ok(match at.state(&row.state)? {
         DomainState::Pending | DomainState::Active => Purpose::Live,
-        DomainState::Withdrawing => Purpose::Withdraw { since: row.withdraw_requested_at.unwrap_or(row.created_at) },
+        DomainState::Withdrawing => Purpose::Withdraw {
+            since: row.withdraw_requested_at.unwrap_or(row.created_at),
+            forced: row.removal_forced_at.is_some(),
+        },
         DomainState::Gone => Purpose::Gone,
     })
 }
@@ -287,5 +321,6 @@ fn certificate(row: &Row) -> Option<CertificateFacts> {
         not_after: row.not_after?,
         renew_at: row.renew_at?,
         advice_due_at: row.advice_due_at,
+        told_days: row.told_days.and_then(|days| u16::try_from(days).ok()),
     })
 }

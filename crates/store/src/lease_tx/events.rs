@@ -1,12 +1,15 @@
 //! Telling a tenant what the service has found out or brought about. Only what a transaction changes is told of, so that
 //! a step that is repeated tells nothing twice.
 
+use chrono::TimeDelta;
 use mtasts_model::{
-    CertificateId, Condition, EventData, HostName, Mode, Policy, PolicyVersionId, Timestamp,
+    CertificateId, Condition, EventData, HostName, MailDomain, Mode, Policy, PolicyVersionId, Timestamp,
     event::{
-        CertificateIssued, ConditionChanged, DomainRemoved, DriftFound, EventDomain, PolicyPublished, RenewalFailed,
+        CertificateExpiring, CertificateIssued, ConditionChanged, DomainRemoved, DomainStillDelegated, DriftFound,
+        EventDomain, PolicyPublished, RenewalFailed,
     },
-    lifecycle::MxSeen,
+    label::DelegationPurpose,
+    lifecycle::{CnameSeen, DelegationSeen, MxSeen, RenewalTrouble},
 };
 use sea_orm::FromQueryResult;
 use serde_json::Value as Json;
@@ -20,6 +23,9 @@ use crate::{
     new_version::{self, Made},
     sql,
 };
+
+/// Dangling CNAMEs are told of this often, with the jitter of daily looks.
+const TOLD_AGAIN_AFTER: TimeDelta = TimeDelta::days(7);
 
 /// A condition whose status is about to change.
 #[derive(Debug, FromQueryResult)]
@@ -87,6 +93,43 @@ impl LeaseTx {
         self.emit(RenewalFailed { domain, certificate_id, not_after, reason, message }).await
     }
 
+    /// Tells that the certificate in use ends and is not renewed, unless that was told for so many days or fewer.
+    pub async fn tell_of_expiry(
+        &mut self,
+        certificate_id: CertificateId,
+        days: u16,
+        trouble: RenewalTrouble,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE certificates SET told_days = $2
+            WHERE id = $1 AND domain_id = $3 AND (told_days IS NULL OR told_days > $2) RETURNING not_after";
+        let days = i16::try_from(days).unwrap_or(i16::MAX);
+        let values = vec![certificate_id.as_uuid().into(), days.into(), self.id().into()];
+        let Some(row) = sql::row(&self.tx, sql, values).await? else { return Ok(()) };
+        let not_after: Timestamp = row.try_get("", "not_after")?;
+        let days_left = u32::try_from((not_after - self.now).num_days()).unwrap_or(0);
+        let domain = self.event_domain()?;
+        let RenewalTrouble { reason, message, what_to_do } = trouble;
+        let what_to_do = what_to_do.to_owned();
+        self.emit(CertificateExpiring { domain, certificate_id, not_after, days_left, reason, message, what_to_do })
+            .await
+    }
+
+    /// Tells of CNAMEs that a domain which is gone has left behind, once a week.
+    pub(super) async fn tell_of_dangling(&mut self, seen: &DelegationSeen) -> Result<(), StoreError> {
+        let domain = self.event_domain()?;
+        let remove_records = still_here(&domain.domain, seen);
+        if remove_records.is_empty() {
+            return Ok(());
+        }
+        let sql = "UPDATE domains SET still_delegated_told_at = $2
+            WHERE id = $1 AND state = 'gone' AND gone_at IS NOT NULL
+                AND (still_delegated_told_at IS NULL OR still_delegated_told_at <= $3) RETURNING gone_at";
+        let values = vec![self.id().into(), self.now.into(), (self.now - TOLD_AGAIN_AFTER).into()];
+        let Some(row) = sql::row(&self.tx, sql, values).await? else { return Ok(()) };
+        let gone_at = row.try_get("", "gone_at")?;
+        self.emit(DomainStillDelegated { domain, remove_records, gone_at }).await
+    }
+
     async fn certificate_in_use(&self) -> Result<Option<InUse>, StoreError> {
         let sql = "SELECT c.id, c.not_after FROM domains d JOIN certificates c ON c.id = d.certificate_id
             WHERE d.id = $1";
@@ -140,6 +183,18 @@ impl LeaseTx {
         let domain = self.event_domain()?;
         self.emit(DriftFound { domain, uncovered_mx, mode: policy.mode() }).await
     }
+}
+
+/// The names whose CNAMEs lead to this registration's label.
+pub(crate) fn still_here(domain: &MailDomain, seen: &DelegationSeen) -> Vec<String> {
+    let looks = [
+        (DelegationPurpose::PolicyHost, &seen.policy_host),
+        (DelegationPurpose::StsRecord, &seen.sts_record),
+        (DelegationPurpose::TlsRptRecord, &seen.tls_rpt_record),
+        (DelegationPurpose::AcmeChallenge, &seen.acme_challenge),
+    ];
+    let ours = looks.into_iter().filter(|(_, cname)| **cname == CnameSeen::Ours);
+    ours.map(|(purpose, _)| purpose.name(domain)).collect()
 }
 
 fn uncovered(policy: &Policy, seen: &MxSeen) -> Vec<HostName> {

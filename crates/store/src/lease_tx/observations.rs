@@ -8,6 +8,7 @@ use crate::{NewVersion, StoreError, proof, stored::to_json};
 impl LeaseTx {
     /// Records a conclusive look at the CNAMEs.
     pub async fn delegation_seen(&mut self, seen: &DelegationSeen) -> Result<(), StoreError> {
+        self.tell_of_dangling(seen).await?;
         let sql = "UPDATE domains SET delegation = $1 WHERE id = $2";
         self.must_touch(sql, vec![to_json(seen)?.into(), self.id().into()]).await
     }

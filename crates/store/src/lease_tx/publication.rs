@@ -1,10 +1,11 @@
 //! How far a version has come, and what the service's zone says of it.
 
+use chrono::TimeDelta;
 use mtasts_model::{PolicyVersionId, ReportUri, lifecycle::DomainZones};
 use serde_json::json;
 
 use super::LeaseTx;
-use crate::{DomainState, StoreError, schedule, stored::report_uri_texts};
+use crate::{DomainState, StoreError, schedule, sql, stored::report_uri_texts};
 
 impl LeaseTx {
     /// Every in-service edge has the version. The first time counts.
@@ -60,8 +61,13 @@ impl LeaseTx {
             return Err(StoreError::NotFound);
         }
         self.release_host().await?;
-        self.must_touch("UPDATE domains SET state = 'gone' WHERE id = $1", vec![self.id().into()]).await?;
-        schedule::rest(&self.tx, self.lease.domain_id).await?;
+        let gone = "UPDATE domains SET state = 'gone', gone_at = $2 WHERE id = $1";
+        self.must_touch(gone, vec![self.id().into(), self.now.into()]).await?;
+        // Days stay for as long as those of other domains.
+        sql::execute(&self.tx, "DELETE FROM domain_watches WHERE domain_id = $1", vec![self.id().into()]).await?;
+        // From then on its CNAMEs are looked for.
+        schedule::rest(&self.tx, self.lease.domain_id, Some(self.now + TimeDelta::days(1))).await?;
+        self.ended = true;
         DomainState::Gone.as_str().clone_into(&mut self.domain.state);
         self.tell_of_removal().await?;
         self.audit("domain.gone", json!({})).await

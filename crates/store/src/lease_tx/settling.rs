@@ -48,18 +48,20 @@ impl LeaseTx {
     /// Shows these conditions, and wakes the domain at `wake_at` (None: when somebody asks), or at once if it was
     /// woken since it was claimed. `release`: gives the lease back; else the same worker goes on.
     ///
-    /// A domain that is gone keeps its conditions and is never woken.
+    /// A domain that is gone keeps its conditions.
     pub async fn settle(
         &mut self,
         conditions: &[Condition],
         wake_at: Option<Timestamp>,
         release: bool,
     ) -> Result<(), StoreError> {
-        if self.state()? == DomainState::Gone {
+        if self.ended {
             return Ok(());
         }
-        self.tell_of_conditions(conditions).await?;
-        self.show(conditions).await?;
+        if self.state()? != DomainState::Gone {
+            self.tell_of_conditions(conditions).await?;
+            self.show(conditions).await?;
+        }
         // Whoever keeps the lease reads the facts again after this commit, and sees for what it was woken.
         let lease = if release { "lease_token = NULL, lease_until = NULL, worker = NULL" } else { "woken = false" };
         let sql = format!(

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{LockedDomain, TenantTx, policies::described};
 use crate::{
-    Actor, Channel, DomainState, DomainView, NewVersion, PolicyVersion, StoreError, event, host, new_version, schedule,
-    sql,
+    Actor, Channel, DomainState, DomainView, NewVersion, PolicyVersion, RemovalGround, StoreError, event, host,
+    new_version, schedule, sql,
 };
 
 impl TenantTx {
@@ -49,6 +49,30 @@ impl TenantTx {
         }
         let before = json!({ "state": domain.state });
         self.audit(by, "domain.withdraw", id.to_string(), (Some(before), Some(after)), now).await?;
+        self.existing(id).await
+    }
+
+    /// Removes a domain at once, whoever may hold a policy of it (invariant 5 gives way): for the operator alone, who says on
+    /// which ground and why. Forced again it stays as it is.
+    pub async fn force_removal(
+        &mut self,
+        id: DomainId,
+        none: NewVersion,
+        (ground, reason): (RemovalGround, &str),
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<DomainView, StoreError> {
+        let view = self.request_withdrawal(id, none, by, now).await?;
+        if view.forced_removal.is_some() {
+            return Ok(view);
+        }
+        let set = "UPDATE domains SET removal_forced_at = $1, removal_ground = $2 WHERE id = $3";
+        sql::execute(&self.tx, set, vec![now.into(), ground.as_str().into(), id.as_uuid().into()]).await?;
+        let after = json!({ "ground": ground.as_str(), "reason": reason });
+        self.audit(by, "domain.force-removal", id.to_string(), (None, Some(after)), now).await?;
+        if view.state == DomainState::Withdrawing {
+            self.wake(id, now).await?;
+        }
         self.existing(id).await
     }
 
@@ -93,7 +117,7 @@ impl TenantTx {
         let close = "UPDATE acme_orders SET closed_at = $1, problem = 'withdrawn' WHERE domain_id = $2
             AND closed_at IS NULL";
         sql::execute(&self.tx, close, vec![now.into(), domain.id.into()]).await?;
-        schedule::rest(&self.tx, id).await?;
+        schedule::rest(&self.tx, id, None).await?;
         if let Some(version) = domain.version_id {
             new_version::superseded(&self.tx, PolicyVersionId::from_uuid(version), now).await?;
         }

@@ -31,7 +31,7 @@ async fn every_table_that_holds_tenants_rows_forces_row_level_security_and_has_p
                 AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid))";
     assert_eq!(fixture.database.psql(open).await, "");
     let watched = "SELECT count(*) FROM pg_class WHERE relforcerowsecurity AND NOT relispartition";
-    assert_eq!(fixture.database.psql(watched).await.trim(), "50");
+    assert_eq!(fixture.database.psql(watched).await.trim(), "54");
     // What is in a partition is shown by its parent alone: nobody has a right to the partition itself.
     let partitions = "SELECT count(*) FILTER (WHERE relacl IS NULL AND relforcerowsecurity), count(*) FROM pg_class
         WHERE relispartition AND relkind = 'r'";

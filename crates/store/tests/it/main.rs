@@ -4,6 +4,7 @@
 
 mod alert_plans;
 mod audit;
+mod checks;
 mod dns_credentials;
 mod domains;
 mod events;
@@ -35,6 +36,7 @@ mod tenancy;
 mod tree;
 mod usage;
 mod versions;
+mod watch;
 mod webhooks;
 mod withdrawal;
 mod zone;

@@ -5,15 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    AuditEventId, Condition, ConditionKind, DomainId, EventId, EventType, HostName, Mode, NodeId, OperationId,
+    AuditEventId, CheckId, Condition, ConditionKind, DomainId, EventId, EventType, HostName, Mode, NodeId, OperationId,
     Revision, Scope, Scopes, Status, SystemEntropy, TenantId, Timestamp,
+    check::CheckWanted,
     feed::RecordType,
     lifecycle::{MxHostSeen, MxSeen, StepKind},
 };
 use mtasts_store::{
-    Actor, Attempt, AttemptOutcome, AuditFilter, DeliveryFilter, DeliveryState, DomainFilter, DomainPosition,
-    DomainQuery, DomainSort, DomainState, EventFilter, Lease, LineOutcome, NewOperation, NodeKind, OperationKind,
-    OperationLine, Role, Store, TenantTx, VersionReason, WebhookChange,
+    Actor, Attempt, AttemptOutcome, AuditFilter, CheckOutcome, DeliveryFilter, DeliveryState, DomainFilter,
+    DomainPosition, DomainQuery, DomainSort, DomainState, EventFilter, Lease, LineOutcome, NewCheck, NewOperation,
+    NodeKind, OperationKind, OperationLine, Role, Store, TenantTx, VersionReason, WebhookChange,
 };
 use mtasts_testkit::wait_until;
 use uuid::Uuid;
@@ -124,6 +125,14 @@ pub(crate) const LOAD: &str = r#"
         'under-way', uid('pol', i), now(), NULL, NULL, NULL, NULL, nextval('mx_migration_revisions') FROM n;
     INSERT INTO report_days SELECT ten(i), uid('dom', i), 'tls-rpt', dimension, date '2025-12-31', dimension, 'verified', 1,
         1, 1 FROM n, unnest(ARRAY['total', 'organization']) dimension;
+    INSERT INTO policy_settings SELECT uid('ten', i), 7, 14, 100, 2, 5, now() FROM generate_series(1, 502) i;
+    INSERT INTO checks (id, tenant_id, domain, wanted, created_at, due_at, finished_at, code, message)
+        SELECT uid('chk', 1000000000 + i), ten(i), 'example.com', '{"kind": "inspection", "mx_hosts": true}', now(),
+            '2020-01-01', CASE WHEN i % 100 > 0 THEN now() END, 'c', 'm' FROM n;
+    INSERT INTO probe_paces SELECT '2001:db8::'::inet + i, CASE WHEN i % 10 = 0 THEN timestamptz '2020-01-01'
+        ELSE '2030-01-01' END FROM n;
+    INSERT INTO domain_watches SELECT uid('dom', i), ten(i), now(), uid('pol', i), 0, true, NULL, NULL, '{}' FROM n;
+    INSERT INTO watch_days SELECT uid('dom', i), date '2025-12-31' - d, ten(i), 1, 0, now() FROM n, generate_series(0, 1) d;
     SELECT make_report_partitions('2026-01-01', '2026-03-01');
     INSERT INTO report_digests SELECT uid('dom', i), sha256(i::text::bytea), uid('arr', i), now() FROM n;
     INSERT INTO failed_validations SELECT 'd' || i || '.example', now() FROM n;
@@ -313,6 +322,9 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
     tx.rollout(sample.domain).await.unwrap().unwrap();
     tx.migration(sample.domain).await.unwrap().unwrap();
     tx.mx_history(sample.domain, sample.now).await.unwrap();
+    tx.watch(sample.domain).await.unwrap().unwrap();
+    tx.watch_days(sample.domain, Some(sample.now.date_naive()), 50).await.unwrap();
+    tx.held_policies(sample.domain, sample.now).await.unwrap();
     tx.list_api_keys(None, 50).await.unwrap();
     tx.audit_events(None, 50).await.unwrap();
     audit_log(&tx).await;
@@ -324,11 +336,15 @@ async fn reads_of_the_api(api: &Store, sample: &Sample) {
 
 async fn operations_and_usage(tx: &TenantTx, now: Timestamp) {
     tx.granted_quotas().await.unwrap();
+    tx.policy_settings().await.unwrap();
     tx.quota_use(now).await.unwrap();
     tx.usage(now.date_naive() - TimeDelta::days(30), now.date_naive()).await.unwrap();
     let operation = tx.list_operations(None, 50).await.unwrap()[0].id;
     tx.list_operations(Some(operation), 50).await.unwrap();
     tx.operation(operation).await.unwrap().unwrap();
+    let check = tx.checks(None, 50).await.unwrap()[0].id;
+    tx.checks(Some(check), 50).await.unwrap();
+    tx.check(check).await.unwrap().unwrap();
     for only_failed in [false, true] {
         tx.operation_results(operation, only_failed, Some(2), 50).await.unwrap();
     }
@@ -450,6 +466,17 @@ async fn webhooks_of_the_worker(worker: &Store, now: Timestamp) {
     }
     worker.prune_events(now).await.unwrap();
     worker.prune_mx_history(now).await.unwrap();
+    let claimed = worker.claim_checks(4, 2, now + LEASE, now).await.unwrap();
+    assert_eq!(claimed.len(), 4);
+    for check in &claimed {
+        let problem = Some(("c", "m".to_owned()));
+        worker.finish_check(check, CheckOutcome { problem, ..CheckOutcome::default() }, now).await.unwrap();
+    }
+    for host in ["192.0.2.1", "2001:db8::7"] {
+        let _ = worker.pace_probe(host.parse().unwrap(), 30, now).await.unwrap();
+    }
+    worker.prune_checks(now).await.unwrap();
+    worker.prune_watch_history(now).await.unwrap();
 }
 
 async fn writes_of_the_api(fixture: &Fixture, api: &Store, sample: &Sample, time: usize) {
@@ -467,6 +494,9 @@ async fn writes_of_the_api(fixture: &Fixture, api: &Store, sample: &Sample, time
     tx.request_verify(made.id, &actor, sample.now).await.unwrap();
     tx.request_withdrawal(made.id, fixture.none(), &actor, sample.now).await.unwrap();
     webhooks_of_the_api(&mut tx, sample).await;
+    let wanted = CheckWanted::Inspection { mx_hosts: true };
+    let check = NewCheck { id: CheckId::draw(sample.now, &SystemEntropy), domain: made.name, wanted };
+    tx.ask_for_check(&check, 100, &actor, sample.now).await.unwrap();
     tx.finish_idempotent(&key, 200, b"").await.unwrap();
     tx.commit().await.unwrap();
 }

@@ -2,11 +2,11 @@
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    Mode, Revision,
+    EventType, Mode, Revision,
     feed::EdgeEntry,
-    lifecycle::{HostOwner, Purpose},
+    lifecycle::{CnameSeen, DelegationSeen, HostOwner, Purpose},
 };
-use mtasts_store::{Actor, DomainState, Role, StoreError, VersionReason};
+use mtasts_store::{Actor, DomainState, EventFilter, RemovalGround, Role, StoreError, VersionReason};
 
 use crate::fixture::{Fixture, changes, is_fenced, line, policy};
 
@@ -73,7 +73,7 @@ async fn a_served_domain_serves_none_until_it_is_finished() {
 
     let lease = fixture.claim(&worker, domain.id).await;
     let facts = fixture.facts(&worker, &lease).await;
-    assert_eq!(facts.purpose, Purpose::Withdraw { since: fixture.now() });
+    assert_eq!(facts.purpose, Purpose::Withdraw { since: fixture.now(), forced: false });
     assert_eq!(facts.ledger.needed_until, Some(served_at + TimeDelta::seconds(86_400)));
     let mut tx = fixture.tx(&worker, &lease).await;
     tx.records_removed().await.unwrap();
@@ -82,7 +82,8 @@ async fn a_served_domain_serves_none_until_it_is_finished() {
     tx.settle(&[], Some(fixture.now()), true).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(fixture.view(&api, &domain).await.state, DomainState::Gone);
-    assert_eq!(worker.next_due_at().await.unwrap(), None, "nothing of it is ever due again");
+    let next = worker.next_due_at().await.unwrap();
+    assert_eq!(next, Some(fixture.now() + TimeDelta::days(1)), "its CNAMEs are looked for");
     assert!(is_fenced(&worker.lease_tx(&lease, fixture.now()).await));
     assert!(matches!(changes(&edge, served).await[0].entry, EdgeEntry::HostGone));
 }
@@ -121,4 +122,85 @@ async fn a_domain_with_an_answer_to_the_ca_in_the_zone_is_not_gone_before_a_work
     assert_eq!(view.state, DomainState::Withdrawing);
     let lease = fixture.claim(&worker, domain.id).await;
     assert_eq!(fixture.facts(&worker, &lease).await.order.unwrap().id, order, "the worker closes it");
+}
+
+#[tokio::test]
+async fn a_forced_removal_says_why_and_waits_for_nobody() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let tenant = fixture.tenant(&api).await;
+    let domain = fixture.domain(&api, tenant, "example.com").await;
+    fixture.serve(&worker, &domain).await;
+    let (actor, begun) = (Actor::operator(), fixture.now());
+    for _ in 0..2 {
+        let mut tx = api.tenant_tx(tenant).await.unwrap();
+        let why = (RemovalGround::Law, "order 4711");
+        let view = tx.force_removal(domain.id, fixture.none(), why, &actor, fixture.now()).await.unwrap();
+        assert_eq!((view.state, view.forced_removal), (DomainState::Withdrawing, Some((begun, RemovalGround::Law))));
+        tx.commit().await.unwrap();
+        fixture.clock.advance(TimeDelta::minutes(1));
+    }
+    let lease = fixture.claim(&worker, domain.id).await;
+    assert_eq!(fixture.facts(&worker, &lease).await.purpose, Purpose::Withdraw { since: begun, forced: true });
+    let log = api.tenant_tx(tenant).await.unwrap().audit_events(None, 200).await.unwrap();
+    let told: Vec<_> = log.iter().filter(|line| line.action == "domain.force-removal").collect();
+    assert_eq!(told.len(), 1, "forced again it stays as it is");
+    assert_eq!(told[0].after.as_ref().unwrap()["reason"], "order 4711");
+}
+
+#[tokio::test]
+async fn cnames_that_are_left_behind_are_told_of_weekly() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let tenant = fixture.tenant(&api).await;
+    let domain = fixture.domain(&api, tenant, "example.com").await;
+    fixture.serve(&worker, &domain).await;
+    let mut tx = api.tenant_tx(tenant).await.unwrap();
+    tx.request_withdrawal(domain.id, fixture.none(), &Actor::operator(), fixture.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    let lease = fixture.claim(&worker, domain.id).await;
+    let mut tx = fixture.tx(&worker, &lease).await;
+    tx.delegation_seen(&seen(&fixture, CnameSeen::Ours)).await.unwrap();
+    tx.records_removed().await.unwrap();
+    tx.release_host().await.unwrap();
+    tx.finished().await.unwrap();
+    tx.commit().await.unwrap();
+    let told = async || {
+        let filter = EventFilter { event_type: Some(EventType::DomainStillDelegated), domain: Some(domain.id) };
+        api.tenant_tx(tenant).await.unwrap().events(&filter, None, 10).await.unwrap()
+    };
+    assert_eq!(fixture.view(&api, &domain).await.dangling(), Vec::<String>::new(), "that was before it was gone");
+    for day in 1..=8 {
+        fixture.clock.advance(TimeDelta::days(1));
+        let lease = fixture.claim(&worker, domain.id).await;
+        let mut tx = fixture.tx(&worker, &lease).await;
+        tx.delegation_seen(&seen(&fixture, CnameSeen::Ours)).await.unwrap();
+        tx.settle(&[], Some(fixture.now() + TimeDelta::days(1)), true).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(told().await.len(), if day < 8 { 1 } else { 2 }, "day {day}");
+        assert_eq!(worker.next_due_at().await.unwrap(), Some(fixture.now() + TimeDelta::days(1)));
+    }
+    assert_eq!(told().await[0].data["remove_records"], serde_json::json!(["mta-sts.example.com"]));
+    assert_eq!(fixture.view(&api, &domain).await.dangling(), ["mta-sts.example.com"]);
+    fixture.clock.advance(TimeDelta::days(8));
+    let lease = fixture.claim(&worker, domain.id).await;
+    let mut tx = fixture.tx(&worker, &lease).await;
+    tx.delegation_seen(&seen(&fixture, CnameSeen::Missing)).await.unwrap();
+    tx.settle(&[], None, true).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(told().await.len(), 2);
+    assert_eq!(fixture.view(&api, &domain).await.dangling(), Vec::<String>::new());
+    assert_eq!(worker.next_due_at().await.unwrap(), None);
+}
+
+fn seen(fixture: &Fixture, policy_host: CnameSeen) -> DelegationSeen {
+    DelegationSeen {
+        policy_host,
+        sts_record: CnameSeen::Missing,
+        tls_rpt_record: CnameSeen::Elsewhere { target: "elsewhere.example".to_owned() },
+        acme_challenge: CnameSeen::Missing,
+        at: fixture.now(),
+        lost_since: None,
+        home_since: None,
+    }
 }

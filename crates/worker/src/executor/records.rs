@@ -219,6 +219,7 @@ mod tests {
             zones: DomainZones::at("sts.test".parse().unwrap()),
             created_at: now,
             purpose: Purpose::Live,
+            gone_at: None,
             nudged_at: now,
             delegation: None,
             host: HostFacts {
@@ -243,6 +244,7 @@ mod tests {
             record: mtasts_model::lifecycle::RecordFacts::default(),
             edges: EdgeFacts { acknowledged: acknowledged.map(Revision::new) },
             mx: None,
+            watch: None,
             rollout: None,
             migration: None,
             ledger: LedgerFacts::default(),

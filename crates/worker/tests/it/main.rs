@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test has no better use for an error")]
 
 mod alerts;
+mod checks;
 #[path = "../../../dns/tests/it/contract.rs"]
 #[expect(dead_code, reason = "what is for providers that others can write to")]
 mod contract;
@@ -13,9 +14,11 @@ mod fences;
 mod isolation;
 mod lifecycle;
 mod ownership;
+mod removal;
 mod reports;
 mod rollout;
 mod validation;
+mod watch;
 mod webhooks;
 mod world;
 mod zones;

@@ -16,7 +16,7 @@ use mtasts_model::{
     Clock, Condition, ConditionKind, DomainId, HostName, Label, MailDomain, MaxAge, Mode, MxPattern, Policy, PolicyId,
     PolicyVersionId, ReportUri, Status, SystemEntropy, TenantId, label::DelegationPurpose, lifecycle::MxSource,
 };
-use mtasts_probe::{MxProber, PolicyFetcher, ProbeConfig, Timeouts, roots};
+use mtasts_probe::{MxProber, PolicyFetcher, ProbeConfig, Timeouts, inspect::Inspector, roots};
 use mtasts_store::{
     Actor, DomainView, NewDomain, NewTenant, NewVersion, PolicyVersion, Role, SetPolicy, Store, StoreConfig,
     VersionReason, migrate,
@@ -88,6 +88,7 @@ impl World {
             issuer,
             key_ring: self.key_ring.clone(),
             policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone()).unwrap(),
+            inspector: Inspector::new(probe.clone(), resolver.clone(), Arc::default()),
             mx_prober: MxProber::new(probe, resolver).unwrap(),
             clock: Arc::new(self.clock.clone()),
             entropy: Arc::new(SystemEntropy),

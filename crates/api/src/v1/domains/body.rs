@@ -94,8 +94,8 @@ pub(crate) struct ReportAddressesBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Condition)]
 pub(crate) struct ConditionBody {
-    /// `Delegated`, `CertificateReady`, `PolicyLive`, `RecordPublished`, `MxReady`, `ReportsArriving` or, where
-    /// there is a rollout plan, `RolloutOnTrack`.
+    /// `Delegated`, `CertificateReady`, `PolicyLive`, `RecordPublished`, `MxReady`, `ReportsArriving`; where
+    /// there is a rollout plan, `RolloutOnTrack`; and once it was looked at from outside, `PolicyVisible`.
     #[schema(example = "Delegated")]
     kind: &'static str,
     /// `True`, `False` or `Unknown`.
@@ -229,6 +229,16 @@ pub(crate) struct WithdrawalBody {
     /// The records to remove from your zone, but only once it is safe.
     #[schema(example = json!(["mta-sts.example.com. CNAME 4xk7n2d3e5pzk7qn2wq4lq3m6y.edge.sts.example.net."]))]
     remove_records: Vec<String>,
+    /// Once the domain is gone: the names of CNAMEs that were last seen to lead here still. They are looked for daily for 30
+    /// days, and `domain.still_delegated` tells of them weekly.
+    #[schema(example = json!(["mta-sts.example.com"]))]
+    still_delegated: Vec<String>,
+    /// When the operator of this service forced the removal, which waits for no sender then; null: it did not.
+    #[schema(required)]
+    forced_at: Option<DateTime<Utc>>,
+    /// On which ground: `law` or `abuse`.
+    #[schema(required, example = "abuse")]
+    forced_ground: Option<&'static str>,
     /// What to do, for people.
     #[schema(example = "Leave the records as they are until 2026-11-22T21:30:00Z")]
     message: String,
@@ -386,7 +396,10 @@ impl WithdrawalBody {
         let requested_at = view.withdraw_requested_at?;
         let safe_now = view.state == DomainState::Gone;
         let records = Delegation::new(&view.name, &view.label, &view.zones.home).records();
-        let message = if safe_now {
+        let still_delegated = view.dangling();
+        let message = if !still_delegated.is_empty() {
+            "CNAMEs in your zone lead to names that nobody serves: remove those under `still_delegated`."
+        } else if safe_now {
             "No sender can hold a policy of this domain any more: remove the CNAMEs from your zone."
         } else {
             "Leave the CNAMEs in your zone until `safe_now` is true: senders that hold the old policy must find mode \
@@ -396,6 +409,9 @@ impl WithdrawalBody {
             requested_at,
             safe_to_remove_at: view.safe_to_remove_at,
             safe_now,
+            still_delegated,
+            forced_at: view.forced_removal.map(|(at, _)| at),
+            forced_ground: view.forced_removal.map(|(_, ground)| ground.as_str()),
             remove_records: records.into_iter().map(|record| record.name).collect(),
             message: message.to_owned(),
         })

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Mode `none` with a small max_age (RFC 8461 §8.3).
-fn no_policy() -> Result<Policy, Problem> {
+pub(crate) fn no_policy() -> Result<Policy, Problem> {
     let max_age = MaxAge::new(WITHDRAWAL_MAX_AGE).map_err(Problem::internal)?;
     Policy::new(Mode::None, Vec::new(), max_age).map_err(Problem::internal)
 }

@@ -55,6 +55,14 @@ fn entry(event_type: EventType) -> Entry {
             "Nothing of it is served or published any more: its CNAMEs can be removed.",
             json!({}),
         ),
+        EventType::DomainStillDelegated => Entry::new::<payload::DomainStillDelegated>(
+            "CNAMEs of a removed domain lead here still",
+            "Told weekly for 30 days after its removal. They lead to names that nobody serves: remove them.",
+            json!({
+                "remove_records": ["mta-sts.example.com", "_mta-sts.example.com"],
+                "gone_at": "2026-01-01T00:00:00Z",
+            }),
+        ),
         EventType::ConditionChanged => Entry::new::<payload::ConditionChanged>(
             "A domain's condition has another status",
             "A condition that was never looked at counts as `Unknown`.",
@@ -92,6 +100,33 @@ fn entry(event_type: EventType) -> Entry {
                     "message": "The CA could not reach mta-sts.example.com.",
                 }),
             ),
+        ),
+        EventType::CertificateExpiring => Entry::new::<payload::CertificateExpiring>(
+            "A certificate ends and is not renewed",
+            "Told once for each certificate at 30, 14 and 7 days before its end, while its renewal is overdue.",
+            with(
+                certificate,
+                json!({
+                    "days_left": 13,
+                    "reason": "CaaForbids",
+                    "message": "No certificate can be ordered: the CAA records of example.com allow ca.example.org alone.",
+                    "what_to_do": "Allow the service's CA in the CAA records of your zone, or remove them.",
+                }),
+            ),
+        ),
+        EventType::CheckFailed => Entry::new::<payload::CheckFailed>(
+            "Senders do not find what they are meant to find",
+            "Two looks from outside in a row found the record, the certificate or the policy to be other than is meant.",
+            json!({
+                "version_id": "pol_0190c3a0b1c27d3e8f4051627384950a",
+                "code": "sts-record-several",
+                "message": "_mta-sts.example.com: 2 records begin with `v=STSv1;`. Remove all but one.",
+            }),
+        ),
+        EventType::CheckRecovered => Entry::new::<payload::CheckRecovered>(
+            "Senders find again what they are meant to find",
+            "After `domain.check_failed`.",
+            json!({"version_id": "pol_0190c3a0b1c27d3e8f4051627384950a"}),
         ),
         EventType::DriftFound => Entry::new::<payload::DriftFound>(
             "The MX hosts have drifted from the policy",

@@ -36,6 +36,15 @@ payloads! {
     /// The domain that is gone.
     struct DomainRemoved as DomainRemovedEvent {}
 
+    /// CNAMEs that a domain has left behind.
+    struct DomainStillDelegated as DomainStillDelegatedEvent {
+        /// The names whose CNAMEs are to be removed.
+        #[schema(example = json!(["mta-sts.example.com", "_mta-sts.example.com"]))]
+        remove_records: Vec<String>,
+        /// Since when nothing is served there.
+        gone_at: DateTime<Utc>,
+    }
+
     /// The condition that has another status.
     struct ConditionChanged as ConditionChangedEvent {
         /// Which condition.
@@ -106,6 +115,44 @@ payloads! {
         reason: String,
         /// A sentence for people.
         message: String,
+    }
+
+    /// The certificate that ends and is not renewed.
+    struct CertificateExpiring as CertificateExpiringEvent {
+        /// The certificate that is in use.
+        #[schema(example = "crt_0190c3a0b1c27d3e8f4051627384950a")]
+        certificate_id: String,
+        /// Until when it is valid.
+        not_after: DateTime<Utc>,
+        /// How many whole days are left.
+        #[schema(example = 13)]
+        days_left: u32,
+        /// A stable word for why it was not renewed.
+        #[schema(example = "ValidationFailed")]
+        reason: String,
+        /// A sentence for people: what the CA said, if it said anything.
+        message: String,
+        /// A sentence for people.
+        what_to_do: String,
+    }
+
+    /// What senders are meant to find and do not.
+    struct CheckFailed as DomainCheckFailedEvent {
+        /// The policy version that was looked for.
+        #[schema(example = "pol_0190c3a0b1c27d3e8f4051627384950a")]
+        version_id: String,
+        /// A stable word, as in `GET …/checks`.
+        #[schema(example = "policy-host-unreachable")]
+        code: String,
+        /// A sentence for people: what is so and what to do.
+        message: String,
+    }
+
+    /// What senders find again.
+    struct CheckRecovered as DomainCheckRecoveredEvent {
+        /// The policy version that was looked for.
+        #[schema(example = "pol_0190c3a0b1c27d3e8f4051627384950a")]
+        version_id: String,
     }
 
     /// MX hosts in DNS that the policy does not cover.
@@ -316,6 +363,8 @@ pub(super) enum ConditionSchema {
     ReportsArriving,
     /// The rollout plan goes on, or is completed.
     RolloutOnTrack,
+    /// A look from outside, as a sender's, found what senders are meant to find.
+    PolicyVisible,
 }
 
 /// Whether a condition holds.

@@ -23,6 +23,7 @@ use crate::{
     v1::{
         fields::ModeSchema,
         policy::{current, mode::patterns},
+        policy_settings::demands,
     },
 };
 
@@ -227,6 +228,7 @@ pub(crate) async fn read_readiness(scope: TenantScope, id: PathId<DomainId>) -> 
     let domain = tx.domain(id.0).await?.ok_or_else(|| Problem::not_found("domain"))?;
     let proof = tx.proof(id.0, domain.mx_seen.as_ref(), now).await?;
     let history = tx.mx_history(id.0, now).await?;
-    let body = ReadinessBody::of(&domain, &proof, &history, scope.state().config.enforce, now)?;
+    let demands = demands(&tx, &scope.state().config).await?;
+    let body = ReadinessBody::of(&domain, &proof, &history, demands, now)?;
     Ok(HttpResponse::Ok().json(body))
 }

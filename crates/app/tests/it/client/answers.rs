@@ -97,6 +97,26 @@ fn readiness_tells_every_reason_with_what_to_do_and_its_exit_code_the_verdict() 
 }
 
 #[test]
+fn what_senders_find_and_would_do_is_told_and_the_exit_code_is_the_verdict() {
+    let found = r#"{"latest": {"looked_at": "2026-01-01T00:00:00Z", "good": false, "problem": {"code": "policy-status",
+        "message": "the status is 404"}}, "data": [{"day": "2026-01-01", "looks": 2, "failed": 1, "problem": null}]}"#;
+    let simulated = r#"{"loses_mail": true, "senders": [{"sender": "strict", "holds": null, "acts_by": "draft",
+        "draft_from": null, "mail": "waits", "hosts": [{"host": "mx.test", "fate": "refuses", "reason": "mx-not-covered"}]}]}"#;
+    let requests = scripted(vec![ok(found), ok(simulated)], |desk| {
+        let checks = run(desk, &["domains", "checks", "dom_1"]);
+        assert_eq!(checks.code, 1, "{}", checks.err);
+        assert!(checks.out.contains("the status is 404 (policy-status)"), "{}", checks.out);
+        let senders = run(desk, &["domains", "simulate", "dom_1", "--mode", "enforce", "--mx", "mx1.test"]);
+        assert_eq!(senders.code, 1, "{}", senders.err);
+        assert!(senders.out.contains("strict that holds nothing: mail waits"), "{}", senders.out);
+        assert!(senders.out.contains("mx.test: refuses (mx-not-covered)"), "{}", senders.out);
+    });
+    assert!(requests[0].starts_with("GET /base/v1/domains/dom_1/checks "), "{}", requests[0]);
+    assert!(requests[1].starts_with("POST /base/v1/domains/dom_1/policy:simulate "), "{}", requests[1]);
+    assert!(requests[1].contains(r#""mode":"enforce","mx":["mx1.test"]"#), "{}", requests[1]);
+}
+
+#[test]
 fn a_plan_is_started_shown_and_paused() {
     let body = r#"{"state": "running", "step": 1, "next_step_at": null, "finding": null, "waits_for": "12 of 100",
         "steps": [{"mode": "testing", "max_age": 86400, "days": 14}, {"mode": "enforce", "max_age": 86400, "days": 7}]}"#;

@@ -15,7 +15,11 @@ fn within(seconds: u64, world: World) -> World {
         config.timeouts =
             mtasts_probe::Timeouts { connect: hour, handshake: hour, reply: hour, fetch: hour, mx_host: hour };
     };
-    let options = InspectOptions { deadline: Duration::from_secs(seconds), patience: Duration::from_secs(1) };
+    let options = InspectOptions {
+        deadline: Duration::from_secs(seconds),
+        patience: Duration::from_secs(1),
+        ..InspectOptions::default()
+    };
     World { options, adjust: forever, ..world }
 }
 

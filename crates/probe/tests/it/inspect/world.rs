@@ -63,7 +63,11 @@ impl World {
             script: Script::default(),
             mx_tls: Box::new(|pki| pki.valid(MX)),
             pacer: Pacer::new(50, 1000),
-            options: InspectOptions { deadline: Duration::from_secs(30), patience: Duration::from_secs(1) },
+            options: InspectOptions {
+                deadline: Duration::from_secs(30),
+                patience: Duration::from_secs(1),
+                ..InspectOptions::default()
+            },
             adjust: |_| {},
         }
     }

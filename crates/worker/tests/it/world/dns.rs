@@ -31,6 +31,7 @@ pub(crate) struct CustomerDns {
     rebinding: Rebinding,
     address: SocketAddr,
     fails: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
 }
 
 impl CustomerDns {
@@ -43,9 +44,14 @@ impl CustomerDns {
         let changing = Arc::clone(&rebinding);
         let fails = Arc::new(AtomicBool::new(false));
         let failing = Arc::clone(&fails);
+        let silent = Arc::new(AtomicBool::new(false));
+        let falls_silent = Arc::clone(&silent);
         tokio::spawn(async move {
             let mut buffer = [0; 1500];
             while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                if falls_silent.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let question = Message::from_vec(&buffer[..length]).unwrap();
                 rebind(&answers, &changing, &question);
                 let mut answer = answer(&answers, &question);
@@ -55,7 +61,7 @@ impl CustomerDns {
                 let _ = socket.send_to(&answer.to_vec().unwrap(), from).await;
             }
         });
-        Self { table, rebinding, address, fails }
+        Self { table, rebinding, address, fails, silent }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -65,6 +71,11 @@ impl CustomerDns {
     /// Whether every question is answered with SERVFAIL.
     pub(crate) fn fail(&self, fail: bool) {
         self.fails.store(fail, Ordering::SeqCst);
+    }
+
+    /// Whether nothing is answered at all.
+    pub(crate) fn silence(&self, silent: bool) {
+        self.silent.store(silent, Ordering::SeqCst);
     }
 
     pub(crate) fn cname(&self, name: &str, target: &str) {

@@ -72,6 +72,12 @@ impl FakeEdge {
         self.state.hosts.lock().unwrap().get(name).cloned()
     }
 
+    /// Serves another policy than it was told, until it is told again.
+    pub(crate) fn serves_instead(&self, name: &str, text: &str) {
+        let mut hosts = self.state.hosts.lock().unwrap();
+        text.clone_into(&mut hosts.get_mut(name).unwrap().policy_text);
+    }
+
     pub(crate) fn challenge(&self, name: &str) -> Option<Challenge> {
         self.state.challenges.lock().unwrap().get(name).cloned()
     }
