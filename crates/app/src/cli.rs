@@ -4,6 +4,7 @@ mod arrivals;
 mod audit;
 mod dnssec;
 mod inspect;
+mod keys;
 mod reports;
 mod zones;
 
@@ -44,7 +45,7 @@ enum Command {
     /// Take in reports over HTTPS and SMTP
     Intake(ConfigArgs),
     /// Bring the database to this version's schema
-    Migrate(ConfigArgs),
+    Migrate(MigrateArgs),
     /// Look at domains as a sending MTA does, and say what to mend; needs no configuration
     Check(inspect::CheckArgs),
     /// Find the cause and the cure of what a sender says: a log line, a bounce, a result type, a code of `check`
@@ -71,10 +72,23 @@ struct ConfigArgs {
     config: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct MigrateArgs {
+    /// Also make the logins that `database.*_url` name, with the passwords that stand there: each may take on its role,
+    /// and nothing else
+    #[arg(long)]
+    roles: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
 #[derive(Debug, Subcommand)]
 enum AdminCommand {
     /// Draw a key for the key ring that seals secrets at rest, in the form that `secrets.key_ring` takes
     GenerateKey,
+    /// The keys that seal secrets at rest: what is sealed under which, and exchanging them
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Tidy up now, as the worker does hourly: forget feed entries that have been gone for long, and what has expired
     Prune {
         /// Days that a tombstone is kept; followers that were away for longer read everything anew
@@ -232,6 +246,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
             generate_key();
             Ok(())
         }
+        Command::Admin(AdminCommand::Keys(command)) => keys::run(&command),
         Command::Admin(AdminCommand::Prune { days, config }) => prune(days, &config),
         Command::Admin(AdminCommand::Nodes(NodesArgs { command: None, config })) => list_nodes(&config),
         Command::Admin(AdminCommand::Nodes(NodesArgs {
@@ -275,14 +290,21 @@ fn serve(args: &ConfigArgs, roles: RoleSet) -> Outcome {
     Ok(())
 }
 
-fn migrate(args: &ConfigArgs) -> Outcome {
-    let config = load(args)?;
+fn migrate(args: &MigrateArgs) -> Outcome {
+    let config = load(&args.config)?;
     logging::start(&config.log)?;
     let report = runtime()?.block_on(mtasts_store::migrate(&config.database.url, &config.service.zone()?))?;
     for name in &report.applied {
         println!("applied {name}");
     }
     println!("the schema is at {}", report.version);
+    if args.roles {
+        let logins = config.database.logins()?;
+        runtime()?.block_on(mtasts_store::make_logins(&config.database.url, &logins, &mtasts_model::SystemEntropy))?;
+        for login in &logins {
+            println!("login {} may take on {}", login.name(), login.role().name().unwrap_or_default());
+        }
+    }
     Ok(())
 }
 

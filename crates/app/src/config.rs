@@ -12,6 +12,7 @@ mod oidc;
 mod quotas;
 mod sections;
 mod serving;
+mod vault;
 mod webhooks;
 mod working;
 mod zones;
@@ -24,7 +25,7 @@ use std::{
 use ::config::{Environment, File, FileFormat};
 use serde::Deserialize;
 
-pub(crate) use self::nameserver::{DnssecKeyKind, sealed_dnssec_key};
+pub(crate) use self::nameserver::{DnssecKeyKind, dnssec_key_id, reseal_dnssec_key, sealed_dnssec_key};
 pub(crate) use self::oidc::verifier as oidc_verifier;
 pub(crate) use self::{
     customers::{CustomerDnsSection, DomainConnectSection},
@@ -38,6 +39,7 @@ pub(crate) use self::{
         NamesConfig, NameserverSection, ProbeSection, RedisConfig, ReportsConfig, ResolverSection, SecretsConfig,
         ServiceConfig, WorkerSection, ZoneSection,
     },
+    vault::VaultSection,
     webhooks::WebhooksSection,
 };
 use self::{oidc::OidcIssuer, zones::ZoneHosting};
@@ -54,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) service: ServiceConfig,
     pub(crate) names: NamesConfig,
     pub(crate) secrets: SecretsConfig,
+    pub(crate) vault: VaultSection,
     pub(crate) api: ApiSection,
     pub(crate) limits: LimitsSection,
     /// By the operator's name for it.
@@ -87,6 +90,7 @@ impl Default for Config {
             service: ServiceConfig::default(),
             names: NamesConfig::default(),
             secrets: SecretsConfig::default(),
+            vault: VaultSection::default(),
             api: ApiSection::default(),
             limits: LimitsSection::default(),
             oidc: BTreeMap::new(),
@@ -233,6 +237,7 @@ impl Config {
         self.reports.retention()?;
         self.mail_relay()?.map(mtasts_worker::Relay::new).transpose()?;
         self.issuer.check()?;
+        self.vault.settings()?;
         self.api.public_url()?;
         self.limits.settings()?;
         oidc::configs(&self.oidc)?;

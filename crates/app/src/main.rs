@@ -8,6 +8,7 @@ mod config;
 mod logging;
 mod roles;
 mod startup;
+mod vault;
 
 use std::process::ExitCode;
 

@@ -17,6 +17,8 @@ pub enum Role {
     Edge,
     /// Takes in reports.
     Intake,
+    /// Exchanges what is sealed, when keys are rotated.
+    Keeper,
 }
 
 impl Role {
@@ -28,6 +30,7 @@ impl Role {
             Self::Worker => Some("mtasts_worker"),
             Self::Edge => Some("mtasts_edge"),
             Self::Intake => Some("mtasts_intake"),
+            Self::Keeper => Some("mtasts_keeper"),
         }
     }
 }

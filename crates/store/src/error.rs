@@ -89,6 +89,9 @@ pub enum StoreError {
         /// Whose URL.
         what: &'static str,
     },
+    /// A login cannot be made.
+    #[error(transparent)]
+    Login(#[from] crate::LoginError),
     /// Any other refusal of the database: a defect of ours.
     #[error("the database refused a statement")]
     Database(#[source] DbErr),

@@ -11,6 +11,7 @@ mod gate;
 mod hosted;
 mod inspect;
 mod intake;
+mod keys;
 mod kill;
 mod main_job;
 mod oidc;
