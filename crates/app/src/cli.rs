@@ -5,6 +5,7 @@ mod audit;
 mod dnssec;
 mod inspect;
 mod keys;
+mod recover;
 mod reports;
 mod zones;
 
@@ -89,6 +90,9 @@ enum AdminCommand {
     /// The keys that seal secrets at rest: what is sealed under which, and exchanging them
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// After the database was restored from a backup: fresh policy ids, nothing that senders may hold forgotten, and
+    /// followers that read everything anew. With the API and the workers stopped, and the edges running
+    Recover(ConfigArgs),
     /// Tidy up now, as the worker does hourly: forget feed entries that have been gone for long, and what has expired
     Prune {
         /// Days that a tombstone is kept; followers that were away for longer read everything anew
@@ -247,6 +251,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
             Ok(())
         }
         Command::Admin(AdminCommand::Keys(command)) => keys::run(&command),
+        Command::Admin(AdminCommand::Recover(config)) => recover::run(&config),
         Command::Admin(AdminCommand::Prune { days, config }) => prune(days, &config),
         Command::Admin(AdminCommand::Nodes(NodesArgs { command: None, config })) => list_nodes(&config),
         Command::Admin(AdminCommand::Nodes(NodesArgs {

@@ -35,6 +35,7 @@ mod order;
 mod proof;
 mod proposal;
 mod quota;
+mod recovery;
 mod report;
 mod report_alert;
 mod report_alert_tx;
@@ -93,6 +94,7 @@ pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};
 pub use proposal::{Proposal, SpareIds};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
+pub use recovery::{RecoveredDomain, Recovery, RecoveryDomain};
 pub use report::{
     AnyArrival, Applied, DomainHistory, DueArrival, HeldDomain, NewDmarcResult, NewReport, NewTlsResult, RawArrival,
     ReadArrival, ReplayFilter, Replayed, ReportRetention, ReportsForgotten, Sum, VersionThen,

@@ -29,6 +29,7 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0018_rollout", sql: include_str!("../../../migrations/0018_rollout.sql") },
     SqlFile { name: "0019_mx_migrations", sql: include_str!("../../../migrations/0019_mx_migrations.sql") },
     SqlFile { name: "0022_sealing_keys", sql: include_str!("../../../migrations/0022_sealing_keys.sql") },
+    SqlFile { name: "0023_operator", sql: include_str!("../../../migrations/0023_operator.sql") },
 ];
 
 /// What a migration did.
@@ -73,8 +74,7 @@ async fn migrate_alone(db: &DatabaseConnection, service_zone: &ZoneName) -> Resu
     let applied = pending.iter().map(|migration| migration.name().to_owned()).collect();
     Migrator::up(db, None).await?;
     // Every role may ask which schema it meets.
-    let grant =
-        "GRANT SELECT ON seaql_migrations TO mtasts_api, mtasts_worker, mtasts_edge, mtasts_intake, mtasts_keeper";
+    let grant = "GRANT SELECT ON seaql_migrations TO mtasts_api, mtasts_worker, mtasts_edge, mtasts_intake, mtasts_keeper";
     db.execute_unprepared(grant).await?;
     Ok(MigrationReport { applied, version: newest_migration().to_owned() })
 }

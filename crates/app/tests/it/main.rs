@@ -16,6 +16,7 @@ mod kill;
 mod main_job;
 mod oidc;
 mod outage;
+mod recover;
 mod reports;
 mod service;
 mod shutdown;

@@ -28,7 +28,7 @@ use crate::{
 const COLUMNS: &str = "
     d.tenant_id, d.name, d.label, d.state, d.created_at, d.nudged_at, d.withdraw_requested_at, d.delegation,
         d.mx, d.mx_source, d.report_uris, d.written_report_uris, d.written_version_id, d.written_at,
-        d.confirmed_version_id, d.confirmed_at, d.removed_at, d.zone, d.next_zone, d.former_zone, d.written_zones,
+        d.confirmed_version_id, d.confirmed_at, d.removed_at, d.held_until, d.zone, d.next_zone, d.former_zone, d.written_zones,
         h.domain_id AS host_domain_id, h.version_id AS host_version_id, h.certificate_id AS host_certificate_id,
         h.revision AS host_revision, h.changed_at AS host_changed_at,
         o.id AS order_id, o.state AS order_state, o.since AS order_since, o.not_before AS order_not_before,
@@ -101,6 +101,7 @@ struct Row {
     confirmed_version_id: Option<Uuid>,
     confirmed_at: Option<Timestamp>,
     removed_at: Option<Timestamp>,
+    held_until: Option<Timestamp>,
     zone: String,
     next_zone: Option<String>,
     former_zone: Option<String>,
@@ -204,7 +205,7 @@ fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Resul
         },
         mx: at.json_or_none("mx", row.mx)?,
         ledger: LedgerFacts {
-            needed_until: row.ledger_until.max(row.lapsed_until),
+            needed_until: row.ledger_until.max(row.lapsed_until).max(row.held_until),
             complete_until: row.complete_until,
         },
         reports: ReportFacts { last_day: row.reported_on, last_verified_day: row.verified_report_on },

@@ -27,6 +27,7 @@ mod outage;
 mod plans;
 mod proof;
 mod proposals;
+mod recovery;
 mod report_plans;
 mod report_view_plans;
 mod reports;
