@@ -7,6 +7,7 @@ mod inspect;
 mod keys;
 mod recover;
 mod reports;
+mod tenants;
 mod zones;
 
 use std::{error::Error, fs, io::Write, path::PathBuf};
@@ -111,6 +112,11 @@ enum AdminCommand {
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Suspend, move, hand out and erase tenants
+    #[command(subcommand)]
+    Tenants(tenants::TenantsCommand),
+    /// What tenants used, by tenant and day, for bills
+    Usage(tenants::UsageArgs),
     /// Reports that have arrived: those that could not be read, and reading them again
     #[command(subcommand)]
     Reports(arrivals::ArrivalsCommand),
@@ -118,6 +124,8 @@ enum AdminCommand {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
+    /// Print lines of all logs, oldest first, as JSON
+    List(tenants::AuditListArgs),
     /// Walk the hash chain of each tenant's log, and say where one was altered, shortened or reordered
     Verify {
         /// Only this tenant's
@@ -268,6 +276,9 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Admin(AdminCommand::Zones(ZonesArgs {
             command: Some(ZonesCommand::Forget { id, config }), ..
         })) => zones::forget(&id, &config),
+        Command::Admin(AdminCommand::Audit(AuditCommand::List(args))) => tenants::audit_list(&args),
+        Command::Admin(AdminCommand::Tenants(command)) => tenants::run(&command),
+        Command::Admin(AdminCommand::Usage(args)) => tenants::usage(&args),
         Command::Admin(AdminCommand::Audit(AuditCommand::Verify { tenant, config })) => audit::verify(tenant, &config),
         Command::Admin(AdminCommand::Reports(command)) => arrivals::run(&command),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),

@@ -19,6 +19,8 @@ pub enum Role {
     Intake,
     /// Exchanges what is sealed, when keys are rotated.
     Keeper,
+    /// Suspends, moves, hands out and erases tenants.
+    Operator,
 }
 
 impl Role {
@@ -31,6 +33,7 @@ impl Role {
             Self::Edge => Some("mtasts_edge"),
             Self::Intake => Some("mtasts_intake"),
             Self::Keeper => Some("mtasts_keeper"),
+            Self::Operator => Some("mtasts_operator"),
         }
     }
 }

@@ -31,6 +31,7 @@ mod new_version;
 mod node;
 mod nudge;
 mod operation;
+mod operator;
 mod order;
 mod proof;
 mod proposal;
@@ -90,6 +91,7 @@ pub use nudge::{Channel, NudgeReceiver};
 pub use operation::{
     LineOutcome, NewOperation, Operation, OperationChunk, OperationKind, OperationLine, OperationState,
 };
+pub use operator::{Erased, Export, NotErasable, OperatorAuditFilter, OperatorAuditLine, TenantStanding, TenantUsage};
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};
 pub use proposal::{Proposal, SpareIds};
@@ -107,7 +109,7 @@ pub use report_settings::ReportSettings;
 pub use rollout::RolloutView;
 pub use sealing::{Resealed, SealedCount, SealedKind, SealedSecret, SealingKey};
 pub use store::Store;
-pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
+pub use tenancy::{Admission, ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{
     AddressPlace, ArrivalState, ArrivalView, Breakdown, CachedVersion, DaySum, DmarcResult, DmarcResultFilter,
     FailureSums, GradeSum, RawAccess, ReportDimension, ReportFilter, ReportOrder, ReportPage, ReportPageQuery,

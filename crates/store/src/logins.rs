@@ -68,8 +68,9 @@ impl Login {
             name => decoded(name)?,
         };
         let password = url.password().map(decoded).transpose()?.or_else(|| in_query("password"));
-        let ours =
-            name.starts_with("pg_") || name == "mtasts_keeper" || ROLES.iter().any(|role| role.name() == Some(&name));
+        let ours = name.starts_with("pg_")
+            || ["mtasts_keeper", "mtasts_operator"].contains(&&*name)
+            || ROLES.iter().any(|role| role.name() == Some(&name));
         if name.is_empty() || name.len() > 63 || name.contains('\0') || ours {
             return Err(LoginError::Name(name));
         }
@@ -153,7 +154,8 @@ async fn make(db: &DatabaseConnection, login: &Login, all: &[Login], entropy: &d
         all.iter().filter(|other| other.name == login.name).filter_map(|other| other.role.name()).collect();
     let member_of = "SELECT r.rolname AS role FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
         WHERE m.member = (SELECT oid FROM pg_roles WHERE rolname = $1)
-            AND r.rolname IN ('mtasts_api', 'mtasts_worker', 'mtasts_edge', 'mtasts_intake', 'mtasts_keeper')";
+            AND r.rolname IN ('mtasts_api', 'mtasts_worker', 'mtasts_edge', 'mtasts_intake', 'mtasts_keeper',
+                'mtasts_operator')";
     let mut has = Vec::new();
     for row in sql::rows(db, member_of, vec![login.name.as_str().into()]).await? {
         has.push(row.try_get::<String>("", "role")?);

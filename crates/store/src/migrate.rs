@@ -74,7 +74,8 @@ async fn migrate_alone(db: &DatabaseConnection, service_zone: &ZoneName) -> Resu
     let applied = pending.iter().map(|migration| migration.name().to_owned()).collect();
     Migrator::up(db, None).await?;
     // Every role may ask which schema it meets.
-    let grant = "GRANT SELECT ON seaql_migrations TO mtasts_api, mtasts_worker, mtasts_edge, mtasts_intake, mtasts_keeper";
+    let grant = "GRANT SELECT ON seaql_migrations TO mtasts_api, mtasts_worker, mtasts_edge, mtasts_intake,
+        mtasts_keeper, mtasts_operator";
     db.execute_unprepared(grant).await?;
     Ok(MigrationReport { applied, version: newest_migration().to_owned() })
 }

@@ -34,6 +34,7 @@ mod scopes;
 mod scripted;
 mod service;
 mod spec;
+mod suspension;
 mod tenancy;
 mod usage;
 mod webhooks;

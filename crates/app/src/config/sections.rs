@@ -87,8 +87,8 @@ impl DatabaseConfig {
             Role::Worker => &self.worker_url,
             Role::Edge => &self.edge_url,
             Role::Intake => &self.intake_url,
-            // Operators exchange secrets as the owner, who gives up all else for it.
-            Role::Owner | Role::Keeper => &None,
+            // An operator's commands log in as the owner, who gives up all else for them.
+            Role::Owner | Role::Keeper | Role::Operator => &None,
         };
         StoreConfig {
             url: own.as_ref().unwrap_or(&self.url).clone(),

@@ -20,3 +20,4 @@ mod recover;
 mod reports;
 mod service;
 mod shutdown;
+mod tenants;

@@ -72,7 +72,7 @@ async fn each_login_does_the_work_of_its_role_and_none_of_the_others() {
         }
         let owner = "mtasts_test_owner";
         let others = ROLES.into_iter().filter(|other| *other != role).filter_map(Role::name);
-        for other in others.chain(["mtasts_keeper", owner]) {
+        for other in others.chain(["mtasts_keeper", "mtasts_operator", owner]) {
             let sql = format!("SET ROLE {other}");
             assert_eq!(refusal(&url, &sql).await.as_deref(), Some("42501"), "{role:?} as {other}");
         }

@@ -22,6 +22,7 @@ mod migrations;
 mod mx_migrations;
 mod nudges;
 mod operations;
+mod operator;
 mod orders;
 mod outage;
 mod plans;
