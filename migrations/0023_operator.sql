@@ -1,4 +1,4 @@
--- What only an operator does: recovery after a restore (ADR 16, docs/backup.md).
+-- What only an operator does: recovery after a restore (docs/backup.md).
 
 -- Recoveries: one that has no end yet is taken up by the next run.
 CREATE TABLE recoveries (
