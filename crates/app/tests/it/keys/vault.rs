@@ -196,7 +196,7 @@ fn decrypt(state: &State, ciphertext: Option<&Value>) -> Result<Value, Refusal> 
         return Err((400, "invalid ciphertext: no prefix"));
     }
     let wrapped = state.wrapped.lock().unwrap();
-    let plaintext = wrapped.get(ciphertext).ok_or_else(|| (400, "cipher: message authentication failed"))?;
+    let plaintext = wrapped.get(ciphertext).ok_or((400, "cipher: message authentication failed"))?;
     Ok(json!({ "plaintext": plaintext }))
 }
 
