@@ -71,6 +71,8 @@ struct TenantCaller {
     scopes: Scopes,
     /// The tenant within which the call acts; None: the one that it names is not there, or not within its reach.
     acts_for: Option<TenantId>,
+    /// Whether the operator has suspended either tenant.
+    suspended: bool,
     credential: SecretString,
 }
 
@@ -141,6 +143,7 @@ async fn caller(request: &ServiceRequest) -> Result<Caller, Problem> {
             who: Who::Key(key.key_id),
             scopes: key.scopes,
             acts_for: key.acts_for,
+            suspended: key.suspended,
             credential: token.into(),
         }),
         None => unknown,
@@ -276,6 +279,11 @@ impl TenantScope {
 
 impl TenantScope {
     fn of(request: &HttpRequest, caller: &TenantCaller) -> Result<Self, Problem> {
+        if caller.suspended {
+            let detail = "The operator of the service has suspended this tenant: its credentials open nothing until that is \
+                          taken back. What it has published goes on being served. Ask the operator";
+            return Err(Problem::new(ProblemKind::TenantSuspended, detail));
+        }
         acting::target(request.headers())?;
         let tenant_id = caller.acts_for.ok_or_else(|| Problem::not_found("tenant"))?;
         // The path as the router read it, percent-encoding resolved.

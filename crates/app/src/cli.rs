@@ -4,8 +4,11 @@ mod arrivals;
 mod audit;
 mod dnssec;
 mod inspect;
+mod keys;
 mod ready;
+mod recover;
 mod reports;
+mod tenants;
 mod zones;
 
 use std::{error::Error, fs, io::Write, path::PathBuf};
@@ -47,7 +50,7 @@ enum Command {
     /// Take in reports over HTTPS and SMTP
     Intake(ConfigArgs),
     /// Bring the database to this version's schema
-    Migrate(ConfigArgs),
+    Migrate(MigrateArgs),
     /// Look at domains as a sending MTA does, and say what to mend; needs no configuration
     Check(inspect::CheckArgs),
     /// Find the cause and the cure of what a sender says: a log line, a bounce, a result type, a code of `check`
@@ -76,10 +79,26 @@ struct ConfigArgs {
     config: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct MigrateArgs {
+    /// Also make the logins that `database.*_url` name, with the passwords that stand there: each may take on its role,
+    /// and nothing else
+    #[arg(long)]
+    roles: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
 #[derive(Debug, Subcommand)]
 enum AdminCommand {
     /// Draw a key for the key ring that seals secrets at rest, in the form that `secrets.key_ring` takes
     GenerateKey,
+    /// The keys that seal secrets at rest: what is sealed under which, and exchanging them
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// After the database was restored from a backup: fresh policy ids, nothing that senders may hold forgotten, and
+    /// followers that read everything anew. With the API and the workers stopped, and the edges running
+    Recover(ConfigArgs),
     /// Tidy up now, as the worker does hourly: forget feed entries that have been gone for long, and what has expired
     Prune {
         /// Days that a tombstone is kept; followers that were away for longer read everything anew
@@ -100,6 +119,11 @@ enum AdminCommand {
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Suspend, move, hand out and erase tenants
+    #[command(subcommand)]
+    Tenants(tenants::TenantsCommand),
+    /// What tenants used, by tenant and day, for bills
+    Usage(tenants::UsageArgs),
     /// Reports that have arrived: those that could not be read, and reading them again
     #[command(subcommand)]
     Reports(arrivals::ArrivalsCommand),
@@ -107,6 +131,8 @@ enum AdminCommand {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
+    /// Print lines of all logs, oldest first, as JSON
+    List(tenants::AuditListArgs),
     /// Walk the hash chain of each tenant's log, and say where one was altered, shortened or reordered
     Verify {
         /// Only this tenant's
@@ -241,6 +267,8 @@ pub(crate) fn run(cli: Cli) -> Outcome {
             generate_key();
             Ok(())
         }
+        Command::Admin(AdminCommand::Keys(command)) => keys::run(&command),
+        Command::Admin(AdminCommand::Recover(config)) => recover::run(&config),
         Command::Admin(AdminCommand::Prune { days, config }) => prune(days, &config),
         Command::Admin(AdminCommand::Ready(args)) => ready::ready(&args),
         Command::Admin(AdminCommand::Nodes(NodesArgs { command: None, config })) => list_nodes(&config),
@@ -258,6 +286,9 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Admin(AdminCommand::Zones(ZonesArgs {
             command: Some(ZonesCommand::Forget { id, config }), ..
         })) => zones::forget(&id, &config),
+        Command::Admin(AdminCommand::Audit(AuditCommand::List(args))) => tenants::audit_list(&args),
+        Command::Admin(AdminCommand::Tenants(command)) => tenants::run(&command),
+        Command::Admin(AdminCommand::Usage(args)) => tenants::usage(&args),
         Command::Admin(AdminCommand::Audit(AuditCommand::Verify { tenant, config })) => audit::verify(tenant, &config),
         Command::Admin(AdminCommand::Reports(command)) => arrivals::run(&command),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
@@ -297,14 +328,21 @@ fn serve(args: &ConfigArgs, roles: RoleSet) -> Outcome {
     Ok(outcome?)
 }
 
-fn migrate(args: &ConfigArgs) -> Outcome {
-    let config = load(args)?;
+fn migrate(args: &MigrateArgs) -> Outcome {
+    let config = load(&args.config)?;
     logging::start(&config.log)?;
     let report = runtime()?.block_on(mtasts_store::migrate(&config.database.url, &config.service.zone()?))?;
     for name in &report.applied {
         println!("applied {name}");
     }
     println!("the schema is at {}", report.version);
+    if args.roles {
+        let logins = config.database.logins()?;
+        runtime()?.block_on(mtasts_store::make_logins(&config.database.url, &logins, &mtasts_model::SystemEntropy))?;
+        for login in &logins {
+            println!("login {} may take on {}", login.name(), login.role().name().unwrap_or_default());
+        }
+    }
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod quotas;
 mod sections;
 mod serving;
 mod telemetry;
+mod vault;
 mod webhooks;
 mod working;
 mod zones;
@@ -27,7 +28,7 @@ use std::{
 use ::config::{Environment, File, FileFormat};
 use serde::Deserialize;
 
-pub(crate) use self::nameserver::{DnssecKeyKind, sealed_dnssec_key};
+pub(crate) use self::nameserver::{DnssecKeyKind, dnssec_key_id, reseal_dnssec_key, sealed_dnssec_key};
 pub(crate) use self::oidc::verifier as oidc_verifier;
 pub(crate) use self::{
     checks::ChecksSection,
@@ -44,6 +45,7 @@ pub(crate) use self::{
         ServiceConfig, WorkerSection, ZoneSection,
     },
     telemetry::{ExportConfig, TelemetrySection},
+    vault::VaultSection,
     webhooks::WebhooksSection,
 };
 use self::{oidc::OidcIssuer, zones::ZoneHosting};
@@ -60,6 +62,7 @@ pub(crate) struct Config {
     pub(crate) service: ServiceConfig,
     pub(crate) names: NamesConfig,
     pub(crate) secrets: SecretsConfig,
+    pub(crate) vault: VaultSection,
     pub(crate) api: ApiSection,
     pub(crate) limits: LimitsSection,
     /// By the operator's name for it.
@@ -96,6 +99,7 @@ impl Default for Config {
             service: ServiceConfig::default(),
             names: NamesConfig::default(),
             secrets: SecretsConfig::default(),
+            vault: VaultSection::default(),
             api: ApiSection::default(),
             limits: LimitsSection::default(),
             oidc: BTreeMap::new(),
@@ -259,6 +263,7 @@ impl Config {
         self.enforce.demands()?;
         self.intake.config(self)?;
         self.reports.retention()?;
+        self.vault.settings()?;
         self.api.public_url()?;
         self.limits.settings()?;
         oidc::configs(&self.oidc)?;

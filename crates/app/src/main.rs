@@ -10,6 +10,7 @@ mod metrics;
 mod roles;
 mod startup;
 mod telemetry;
+mod vault;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ pub(crate) mod worker;
 
 use std::{sync::Arc, time::Duration};
 
+use mtasts_certs::KeyRing;
 use mtasts_model::{Clock, Entropy, SystemClock, SystemEntropy};
 use mtasts_store::{PoolFigures, Role, Store};
 use tokio::{
@@ -149,6 +150,25 @@ async fn check_schema(store: &Store) -> Result<(), StartupError> {
     }
 }
 
+/// A process that lacks a key would fail at each secret that is sealed under it, each in its own way, and some of them
+/// only in weeks: better said at the start.
+pub(crate) async fn check_keys(store: &Store, ring: &KeyRing) -> Result<(), StartupError> {
+    match timeout(SCHEMA_DEADLINE, store.needed_keys()).await {
+        Ok(Ok(needed)) => {
+            let missing: Vec<_> = needed.into_iter().filter(|id| !ring.has(id)).collect();
+            if missing.is_empty() { Ok(()) } else { Err(StartupError::KeysMissing(missing)) }
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(error = %causes(&error), "whether the key ring has all keys could not be checked");
+            Ok(())
+        }
+        Err(_) => {
+            tracing::warn!("the database does not answer: whether the key ring has all keys is not checked");
+            Ok(())
+        }
+    }
+}
+
 /// Runs the roles until SIGTERM or SIGINT.
 pub(crate) async fn run(mut config: Config, roles: RoleSet) -> Result<(), StartupError> {
     if roles.may_draw_secrets() && config.reports.host.is_none() {
@@ -159,6 +179,7 @@ pub(crate) async fn run(mut config: Config, roles: RoleSet) -> Result<(), Startu
         }
     }
     config.verify(roles)?;
+    config.open_key_ring().await?;
     let metrics = crate::metrics::install()?;
     metrics::gauge!("mtasts_build_info", "version" => env!("CARGO_PKG_VERSION"),
         "rust_version" => env!("CARGO_PKG_RUST_VERSION"))

@@ -15,6 +15,13 @@ pub(crate) enum StartupError {
     Store(#[from] mtasts_store::StoreError),
     #[error("the database's schema is at {found}, and this version needs {wanted}: run `mtasts migrate`")]
     Schema { found: String, wanted: &'static str },
+    #[error(
+        "secrets are sealed under keys that the key ring lacks: {}. Put them back behind the first; they may go once \
+         `mtasts admin keys status` no longer names them", .0.join(", ")
+    )]
+    KeysMissing(Vec<String>),
+    #[error("the key ring cannot be opened")]
+    Vault(#[from] crate::vault::VaultError),
     #[error("the API cannot start")]
     Api(#[from] mtasts_api::ApiError),
     #[error("the edge cannot start")]

@@ -149,6 +149,11 @@ impl KeyRing {
         self.0.first().map_or("", |key| key.id.as_str())
     }
 
+    /// Whether a key with this id is in it.
+    pub fn has(&self, id: &str) -> bool {
+        self.0.iter().any(|key| key.id == id)
+    }
+
     /// The id of the key that a message names, whether or not the ring has it: what a rotation looks for.
     pub fn key_id(sealed: &[u8]) -> Result<&str, SealError> {
         Message::split(sealed).map(|message| message.key_id)
@@ -184,6 +189,21 @@ impl KeyRing {
         #[expect(clippy::expect_used, reason = "not reached by a secret, and to go on would store it in clear")]
         message.extend_from_slice(tag.expect("AES-GCM refuses only what is above 64 GiB").as_ref());
         message
+    }
+
+    /// Seals under the current key what is sealed under another, for the same purpose, tenant and domain.
+    ///
+    /// # Panics
+    /// As [`KeyRing::seal`].
+    pub fn reseal(
+        &self,
+        purpose: Purpose,
+        tenant: Option<TenantId>,
+        domain: Option<DomainId>,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
+        let plaintext = self.open(purpose, tenant, domain, sealed)?;
+        Ok(self.seal(purpose, tenant, domain, &plaintext))
     }
 
     /// Opens what [`KeyRing::seal`] made for the same purpose, tenant and domain.

@@ -169,6 +169,16 @@ impl Catalogue {
         }
     }
 
+    /// The row of a host as it is served; None: there is none, or it does not read back.
+    pub(crate) fn row(&self, domain: &str) -> Option<HostRow> {
+        let unsaved = self.unsaved.read().get(domain).cloned();
+        let row = match unsaved {
+            Some(row) => HostRow::decode(&row?),
+            None => HostRow::decode(&self.replica.host(domain).ok().flatten()?),
+        };
+        row.ok()
+    }
+
     fn open(&self, domain: &str) -> Result<Option<Entry>, LoadError> {
         let unsaved = self.unsaved.read().get(domain).cloned();
         let row = match unsaved {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mtasts_model::{
-    Revision,
+    Revision, Timestamp,
     feed::{Challenge, EdgeChange, EdgeEntry, Page},
 };
 use parking_lot::Mutex;
@@ -318,7 +318,7 @@ impl Follower {
     async fn take_over(&mut self, page: Page<EdgeChange>) -> Rows {
         let catalogue = Arc::clone(&self.shared.catalogue);
         let last = !page.more;
-        let mut batch = batch(&page.changes);
+        let mut batch = batch(&page.changes, self.shared.clock.now(), &catalogue);
         if let Some(pass) = &mut self.state.pass {
             pass.see(&page.changes, &catalogue);
         }
@@ -530,16 +530,22 @@ impl Follower {
     }
 }
 
-fn batch(changes: &[EdgeChange]) -> Batch {
+fn batch(changes: &[EdgeChange], now: Timestamp, catalogue: &Catalogue) -> Batch {
     let mut batch = Batch::default();
     let mut issuers = HashMap::new();
     for change in changes {
         let domain = change.domain.as_str().to_owned();
         match &change.entry {
             EdgeEntry::Host(host) => {
-                let (row, chain) = HostRow::split(host);
+                let (mut row, chain) = HostRow::split(host);
                 for (key, der) in chain {
                     issuers.entry(key).or_insert_with(|| der.to_vec());
+                }
+                // Looked up for what has expired alone, which is next to never.
+                if host.not_after <= now
+                    && catalogue.row(&domain).is_some_and(|own| row.keep_working_certificate(&own, now))
+                {
+                    tracing::warn!(domain, "the feed has an expired certificate: the one that works is kept");
                 }
                 batch.hosts.push((domain, Some(row.encode())));
             }

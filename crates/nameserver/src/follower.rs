@@ -147,7 +147,7 @@ impl Follower {
                     failures = failures.saturating_add(1);
                     let pause = self.pause(failures);
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = %mtasts_model::causes(&error),
                         position = %self.position, ?pause,
                         "the zone feed cannot be followed; the records so far are served on"
                     );

@@ -17,6 +17,10 @@ pub enum Role {
     Edge,
     /// Takes in reports.
     Intake,
+    /// Exchanges what is sealed, when keys are rotated.
+    Keeper,
+    /// Suspends, moves, hands out and erases tenants.
+    Operator,
 }
 
 impl Role {
@@ -28,6 +32,8 @@ impl Role {
             Self::Worker => Some("mtasts_worker"),
             Self::Edge => Some("mtasts_edge"),
             Self::Intake => Some("mtasts_intake"),
+            Self::Keeper => Some("mtasts_keeper"),
+            Self::Operator => Some("mtasts_operator"),
         }
     }
 }

@@ -89,6 +89,21 @@ pub enum StoreError {
         /// Whose URL.
         what: &'static str,
     },
+    /// A follower has read further than the feed goes: the database was restored from a backup. What the follower has is
+    /// newer, and it keeps it until the recovery is done.
+    #[error(
+        "the feed ends at {drawn}, before {read} that was read already: the database was restored from a backup, and \
+         `mtasts admin recover` has yet to be run"
+    )]
+    FeedWentBack {
+        /// The follower's position.
+        read: mtasts_model::Revision,
+        /// The highest revision that was ever drawn, as the database knows.
+        drawn: mtasts_model::Revision,
+    },
+    /// A login cannot be made.
+    #[error(transparent)]
+    Login(#[from] crate::LoginError),
     /// Any other refusal of the database: a defect of ours.
     #[error("the database refused a statement")]
     Database(#[source] DbErr),

@@ -69,8 +69,8 @@ struct ZonePageRow {
 impl Store {
     /// What has changed for the edges after a position, in order; at most 1,000 changes.
     ///
-    /// A reader that is ahead of the feed (the database was restored from a backup) is told a floor above itself, so
-    /// that it begins again.
+    /// [`StoreError::FeedWentBack`] for a reader that is ahead of the feed: the database was restored from a backup, and
+    /// what the reader has is newer. It goes on once [`Self::finish_recovery`] has put revisions above it.
     pub async fn edge_changes(&self, after: Revision, limit: u32) -> Result<Page<EdgeChange>, StoreError> {
         let limit = limit.clamp(1, MAX_PAGE);
         let values = vec![revision_column(after).into(), i64::from(limit).into()];
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// What has changed for the nameservers after a position, in order; at most 1,000 changes. Readers ahead of the
-    /// feed begin again, as with [`Self::edge_changes`].
+    /// feed are refused, as with [`Self::edge_changes`].
     pub async fn zone_changes(&self, after: Revision, limit: u32) -> Result<Page<ZoneChange>, StoreError> {
         let limit = limit.clamp(1, MAX_PAGE);
         let values = vec![revision_column(after).into(), i64::from(limit).into()];
@@ -146,13 +146,13 @@ fn page<T>(
     let (floor, drawn) = marks.ok_or(StoreError::NotFound)?;
     let floor = number(table, "floor", "feed_floors", floor)?;
     let drawn = number(table, "revision", "last drawn", drawn)?;
-    let ahead = after > drawn;
-    Ok(Page {
-        position: read.last.map_or(Ok(after), |last| number(table, "revision", "last of a page", last))?,
-        more: u32::try_from(read.count).is_ok_and(|count| count >= limit),
-        floor: if ahead { Revision::new(after.number().saturating_add(1)) } else { floor },
-        changes,
-    })
+    if after > drawn {
+        return Err(StoreError::FeedWentBack { read: after, drawn });
+    }
+    let position = read.last.map_or(Ok(after), |last| number(table, "revision", "last of a page", last))?;
+    let more = u32::try_from(read.count).is_ok_and(|count| count >= limit);
+    // All up to the floor is committed: whoever has read to the end has come there, whether or not a row stands so far up.
+    Ok(Page { position: if more { position } else { position.max(floor) }, more, floor, changes })
 }
 
 fn number(table: &'static str, column: &'static str, row: &str, number: i64) -> Result<Revision, StoreError> {

@@ -29,23 +29,27 @@ mod lease;
 mod lease_tx;
 mod ledger;
 mod limits;
+mod logins;
 mod migrate;
 mod migration;
 mod new_version;
 mod node;
 mod nudge;
 mod operation;
+mod operator;
 mod order;
 mod policy_settings;
 mod proof;
 mod proposal;
 mod quota;
+mod recovery;
 mod report;
 mod report_alert;
 mod report_alert_tx;
 mod report_settings;
 mod rollout;
 mod schedule;
+mod sealing;
 mod sql;
 mod store;
 mod stored;
@@ -89,6 +93,7 @@ pub use intake::{Acceptance, NewArrival, Recipient};
 pub use lease::{DomainSettings, Lease, Shares};
 pub use lease_tx::{HostTaken, LeaseTx};
 pub use limits::{LimitBucket, Quota, QuotaError, SharedLimits, Taken};
+pub use logins::{Login, LoginError, make_logins};
 pub use migrate::{MigrationReport, migrate, newest_migration};
 pub use migration::{MigrationState, MigrationView};
 pub use node::{Node, NodeKind};
@@ -96,11 +101,13 @@ pub use nudge::{Channel, NudgeReceiver};
 pub use operation::{
     LineOutcome, NewOperation, Operation, OperationChunk, OperationKind, OperationLine, OperationState,
 };
+pub use operator::{Erased, Export, NotErasable, OperatorAuditFilter, OperatorAuditLine, TenantStanding, TenantUsage};
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use policy_settings::PolicySettings;
 pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};
 pub use proposal::{Proposal, SpareIds};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
+pub use recovery::{RecoveredDomain, Recovery, RecoveryDomain};
 pub use report::{
     AddressOrigin, AnyArrival, Applied, DomainHistory, DueArrival, HeldDomain, NewDmarcResult, NewReport, NewTlsResult,
     RawArrival, ReadArrival, ReplayFilter, Replayed, ReportRetention, ReportsForgotten, Sum, VersionThen,
@@ -111,8 +118,9 @@ pub use report_alert_tx::{
 };
 pub use report_settings::ReportSettings;
 pub use rollout::RolloutView;
+pub use sealing::{Resealed, SealedCount, SealedKind, SealedSecret, SealingKey};
 pub use store::{PoolFigures, Store};
-pub use tenancy::{ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
+pub use tenancy::{Admission, ApiKey, AuthenticatedKey, NewApiKey, NewTenant, Tenant};
 pub use tenant_tx::{
     ArrivalState, ArrivalView, Breakdown, CachedVersion, DaySum, DmarcResult, DmarcResultFilter, FailureSums, GradeSum,
     RawAccess, ReportDimension, ReportFilter, ReportOrder, ReportPage, ReportPageQuery, ReportPosition, ReportRange,

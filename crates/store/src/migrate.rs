@@ -30,6 +30,8 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0019_mx_migrations", sql: include_str!("../../../migrations/0019_mx_migrations.sql") },
     SqlFile { name: "0020_checks", sql: include_str!("../../../migrations/0020_checks.sql") },
     SqlFile { name: "0021_watch", sql: include_str!("../../../migrations/0021_watch.sql") },
+    SqlFile { name: "0022_sealing_keys", sql: include_str!("../../../migrations/0022_sealing_keys.sql") },
+    SqlFile { name: "0023_operator", sql: include_str!("../../../migrations/0023_operator.sql") },
     SqlFile { name: "0024_watching", sql: include_str!("../../../migrations/0024_watching.sql") },
     SqlFile { name: "0025_report_months", sql: include_str!("../../../migrations/0025_report_months.sql") },
 ];
@@ -76,8 +78,9 @@ async fn migrate_alone(db: &DatabaseConnection, service_zone: &ZoneName) -> Resu
     let applied = pending.iter().map(|migration| migration.name().to_owned()).collect();
     Migrator::up(db, None).await?;
     // Every role may ask which schema it meets.
-    db.execute_unprepared("GRANT SELECT ON seaql_migrations TO mtasts_api, mtasts_worker, mtasts_edge, mtasts_intake")
-        .await?;
+    let grant = "GRANT SELECT ON seaql_migrations TO mtasts_api, mtasts_worker, mtasts_edge, mtasts_intake,
+        mtasts_keeper, mtasts_operator";
+    db.execute_unprepared(grant).await?;
     Ok(MigrationReport { applied, version: newest_migration().to_owned() })
 }
 

@@ -100,6 +100,17 @@ pub struct AuthenticatedKey {
     /// The tenant within which the call acts: the key's own, or the one beneath it that was asked for. None: that one
     /// does not exist, or is out of the key's reach.
     pub acts_for: Option<TenantId>,
+    /// Whether the operator has suspended either.
+    pub suspended: bool,
+}
+
+/// Within which tenant somebody acts who has no key of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// As of a key: see [`AuthenticatedKey::acts_for`].
+    pub acts_for: Option<TenantId>,
+    /// Whether the operator has suspended it, or the tenant whom the caller belongs to.
+    pub suspended: bool,
 }
 
 impl Store {
@@ -158,27 +169,34 @@ impl Store {
                 SELECT id FROM api_keys WHERE hash = $2 FOR NO KEY UPDATE SKIP LOCKED)";
             sql::execute(&tx, note, vec![now.into(), key_hash.to_vec().into()]).await?;
         }
+        see(&tx, tenant_id).await?;
         let acts_for = reach(&tx, tenant_id, key.scopes, target).await?;
+        let suspended = is_suspended(&tx, tenant_id, acts_for).await?;
         tx.commit().await?;
-        Ok(Some(AuthenticatedKey { tenant_id, key_id: key.id, scopes: key.scopes, acts_for }))
+        Ok(Some(AuthenticatedKey { tenant_id, key_id: key.id, scopes: key.scopes, acts_for, suspended }))
     }
 
-    /// Within which tenant somebody acts who has these scopes in `home`, and asks for `target`: `Some(None)` where that is
-    /// out of reach. None when there is no tenant `home`.
+    /// Within which tenant somebody acts who has these scopes in `home`, and asks for `target`. None when there is no tenant
+    /// `home`.
     pub async fn admit(
         &self,
         home: TenantId,
         scopes: Scopes,
         target: Option<TenantId>,
-    ) -> Result<Option<Option<TenantId>>, StoreError> {
+    ) -> Result<Option<Admission>, StoreError> {
         let tx = self.begin().await?;
         let set = "SELECT set_config('role', 'mtasts_api', true), set_config('app.tenant', $1, true)";
         sql::execute(&tx, set, vec![home.as_uuid().to_string().into()]).await?;
         let look = "SELECT 1 AS there FROM tenants WHERE id = $1";
         let there = sql::row(&tx, look, vec![home.as_uuid().into()]).await?.is_some();
-        let acts_for = if there { Some(reach(&tx, home, scopes, target).await?) } else { None };
+        let admission = if there {
+            let acts_for = reach(&tx, home, scopes, target).await?;
+            Some(Admission { acts_for, suspended: is_suspended(&tx, home, acts_for).await? })
+        } else {
+            None
+        };
         tx.commit().await?;
-        Ok(acts_for)
+        Ok(admission)
     }
 
     /// A transaction that sees and makes tenants, and sees nothing of what they own.
@@ -240,6 +258,24 @@ pub(crate) async fn reach(
     }
     look_beneath(tx, home).await?;
     Ok(is_beneath(tx, home, target).await?.then_some(target))
+}
+
+/// From here on the transaction sees this tenant.
+async fn see(tx: &DatabaseTransaction, tenant: TenantId) -> Result<(), StoreError> {
+    let set = "SELECT set_config('app.tenant', $1, true)";
+    sql::execute(tx, set, vec![tenant.as_uuid().to_string().into()]).await?;
+    Ok(())
+}
+
+/// Whether the operator has suspended one of these, which are in the transaction's sight.
+async fn is_suspended(
+    tx: &DatabaseTransaction,
+    home: TenantId,
+    acts_for: Option<TenantId>,
+) -> Result<bool, StoreError> {
+    let look = "SELECT 1 AS there FROM tenants WHERE id IN ($1, $2) AND suspended_at IS NOT NULL LIMIT 1";
+    let values = vec![home.as_uuid().into(), acts_for.unwrap_or(home).as_uuid().into()];
+    Ok(sql::row(tx, look, values).await?.is_some())
 }
 
 /// From here on the transaction sees the tenants beneath `provider`.

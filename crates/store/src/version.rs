@@ -29,13 +29,15 @@ pub enum VersionReason {
     MigrationWidened,
     /// The old MX hosts have left: an MX migration is done.
     MigrationNarrowed,
+    /// The same policy, or the one that was found to be served, under a fresh id: the database was restored from a backup.
+    Recovered,
     /// Mode `none`, so that the domain can be removed safely (RFC 8461 §8.3).
     Withdrawn,
 }
 
 impl VersionReason {
     /// All reasons.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Registered,
         Self::Discovered,
         Self::Changed,
@@ -48,6 +50,7 @@ impl VersionReason {
         Self::RolloutFellBack,
         Self::MigrationWidened,
         Self::MigrationNarrowed,
+        Self::Recovered,
         Self::Withdrawn,
     ];
 
@@ -66,6 +69,7 @@ impl VersionReason {
             Self::RolloutFellBack => "rollout-fell-back",
             Self::MigrationWidened => "migration-widened",
             Self::MigrationNarrowed => "migration-narrowed",
+            Self::Recovered => "recovered",
             Self::Withdrawn => "withdrawn",
         }
     }

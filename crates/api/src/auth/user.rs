@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use mtasts_model::TenantId;
 use mtasts_oidc::{Identity, Refused};
-use mtasts_store::Actor;
+use mtasts_store::{Actor, Admission};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
@@ -84,12 +84,12 @@ pub(super) async fn caller(state: &State, token: &str, target: Option<TenantId>)
     let Some(role) = role else { return Ok(Some(Caller::NotAdmitted { user, lacking: Lacking::Role })) };
     let scopes = role.scopes();
     let admitted = match tenant {
-        Some(home) => state.store.admit(home, scopes, target).await?.map(|acts_for| (home, acts_for)),
+        Some(home) => state.store.admit(home, scopes, target).await?.map(|admission| (home, admission)),
         None => None,
     };
-    let Some((home, acts_for)) = admitted else {
+    let Some((home, Admission { acts_for, suspended })) = admitted else {
         return Ok(Some(Caller::NotAdmitted { user, lacking: Lacking::Tenant }));
     };
     let credential = SecretString::from(token);
-    Ok(Some(Caller::Tenant(TenantCaller { home, who: Who::User(user), scopes, acts_for, credential })))
+    Ok(Some(Caller::Tenant(TenantCaller { home, who: Who::User(user), scopes, acts_for, suspended, credential })))
 }

@@ -23,6 +23,7 @@ pub(crate) mod groups {
         ProblemKind::WrongCredential,
         ProblemKind::ScopeMissing,
         ProblemKind::IdentityNotAdmitted,
+        ProblemKind::TenantSuspended,
         ProblemKind::RateLimited,
         ProblemKind::Internal,
         ProblemKind::StoreUnavailable,

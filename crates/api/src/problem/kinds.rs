@@ -17,6 +17,8 @@ pub enum ProblemKind {
     ScopeMissing,
     /// A valid token of an identity provider, for no tenant or role that is known.
     IdentityNotAdmitted,
+    /// The operator has suspended the tenant.
+    TenantSuspended,
     /// No such object, or not the caller's.
     NotFound,
     /// No such route.
@@ -111,7 +113,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them, by status.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::InvalidParameters,
@@ -119,6 +121,7 @@ impl ProblemKind {
         Self::WrongCredential,
         Self::ScopeMissing,
         Self::IdentityNotAdmitted,
+        Self::TenantSuspended,
         Self::NotFound,
         Self::NoSuchRoute,
         Self::NoPolicyYet,
@@ -174,6 +177,7 @@ impl ProblemKind {
             Self::WrongCredential => "wrong-credential",
             Self::ScopeMissing => "scope-missing",
             Self::IdentityNotAdmitted => "identity-not-admitted",
+            Self::TenantSuspended => "tenant-suspended",
             Self::NotFound => "not-found",
             Self::NoSuchRoute => "no-such-route",
             Self::NoPolicyYet => "no-policy-yet",
@@ -227,7 +231,9 @@ impl ProblemKind {
         match self {
             Self::MalformedJson | Self::InvalidParameters | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::WrongCredential | Self::ScopeMissing | Self::IdentityNotAdmitted => StatusCode::FORBIDDEN,
+            Self::WrongCredential | Self::ScopeMissing | Self::IdentityNotAdmitted | Self::TenantSuspended => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound | Self::NoSuchRoute | Self::NoPolicyYet => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -280,6 +286,7 @@ impl ProblemKind {
             Self::WrongCredential => "This credential is of the wrong kind",
             Self::ScopeMissing => "The credential lacks a scope",
             Self::IdentityNotAdmitted => "The token opens no tenant",
+            Self::TenantSuspended => "The tenant is suspended",
             Self::NotFound => "There is no such object",
             Self::NoSuchRoute => "There is no such route",
             Self::NoPolicyYet => "The domain has no policy yet",
@@ -359,6 +366,11 @@ impl ProblemKind {
                 "The token is valid, but it names no role that is known here, or no tenant that it could be for. `detail` \
                  tells which of the two claims it is. Whoever runs your identity provider puts the tenant's id (`ten_…`) \
                  and a role (`viewer`, `editor`, `admin` or `owner`, or what is mapped to one of them) into its tokens."
+            }
+            Self::TenantSuspended => {
+                "The operator of the service has suspended the tenant that the credential belongs to, or the one that \
+                 `X-Tenant` names. Until that is taken back no operation is open to it. Nothing that was published is \
+                 taken away by that: policies go on being served, and certificates renewed. Ask the operator."
             }
             Self::NotFound => {
                 "There is no object with this id, or it belongs to another tenant; or `X-Tenant` names a tenant that is \

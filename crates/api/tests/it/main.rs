@@ -38,6 +38,7 @@ mod scripted;
 mod service;
 mod simulation;
 mod spec;
+mod suspension;
 mod tenancy;
 mod usage;
 mod watch;

@@ -342,7 +342,7 @@ async fn store_of_worker(database: &TestDatabase) -> Store {
     store(&database.url(), Role::Worker).await
 }
 
-async fn store(url: &str, role: Role) -> Store {
+pub(crate) async fn store(url: &str, role: Role) -> Store {
     let config = StoreConfig {
         url: url.into(),
         role,

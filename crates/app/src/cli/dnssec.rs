@@ -5,12 +5,13 @@ use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt, path::P
 use mtasts_model::SystemEntropy;
 use mtasts_nameserver::{draw_key as draw, ds_record};
 
-use super::{CommandError, ConfigArgs, Outcome, load};
+use super::{CommandError, ConfigArgs, Outcome, load, runtime};
 use crate::config::{DnssecKeyKind, key_ring, sealed_dnssec_key};
 
 /// Draws a key and keeps it sealed: whoever gets the file but not the key ring has nothing.
 pub(super) fn draw_key(kind: DnssecKeyKind, output: &Path, args: &ConfigArgs) -> Outcome {
-    let config = load(args)?;
+    let mut config = load(args)?;
+    runtime()?.block_on(config.open_key_ring())?;
     let ring = key_ring(&config, false, &SystemEntropy)?;
     let (key, pkcs8) = draw(&SystemEntropy, kind.into())?;
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(output).and_then(|mut file| {
@@ -27,7 +28,8 @@ pub(super) fn draw_key(kind: DnssecKeyKind, output: &Path, args: &ConfigArgs) ->
 
 /// The DS records of the keys in the configuration.
 pub(super) fn ds(args: &ConfigArgs) -> Outcome {
-    let config = load(args)?;
+    let mut config = load(args)?;
+    runtime()?.block_on(config.open_key_ring())?;
     let zone = config.service.zone()?;
     let Some(dnssec) = config.nameserver.dnssec(|| key_ring(&config, false, &SystemEntropy))? else {
         println!("; the zone is not signed");

@@ -1,6 +1,11 @@
 //! What `[nameserver]` says of secondaries, rate limits and signing.
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use data_encoding::BASE64;
 use mtasts_certs::{KeyRing, Purpose};
@@ -145,6 +150,11 @@ impl NameserverSection {
         Ok(Some(made))
     }
 
+    /// The files of the keys.
+    pub(crate) fn dnssec_key_files(&self) -> impl Iterator<Item = &Path> {
+        self.dnssec_keys.iter().map(|key| key.file.as_path())
+    }
+
     /// Opens the keys; None: the zone is not signed.
     pub(crate) fn dnssec(
         &self,
@@ -170,15 +180,8 @@ const KEYS: &str = "nameserver.dnssec_keys";
 
 impl DnssecKeyConfig {
     fn open(&self, ring: &KeyRing) -> Result<SigningKey, ConfigError> {
-        let text = fs::read_to_string(&self.file).map_err(|source| ConfigError::File {
-            key: KEYS,
-            path: self.file.clone(),
-            source,
-        })?;
-        let wrong = |problem: &str| ConfigError::value(KEYS, format!("{}: {problem}", self.file.display()));
-        let sealed = BASE64
-            .decode(text.trim().as_bytes())
-            .map_err(|_| wrong("not what `mtasts admin dnssec draw-key` writes"))?;
+        let sealed = sealed(&self.file)?;
+        let wrong = |problem: &str| wrong(&self.file, problem);
         let pkcs8 = ring.open(Purpose::DnssecKey, None, None, &sealed).map_err(|error| wrong(&causes(&error)))?;
         let role = match self.role {
             DnssecKeyRole::Active => KeyRole::Active,
@@ -186,6 +189,34 @@ impl DnssecKeyConfig {
         };
         SigningKey::from_pkcs8(&pkcs8, self.kind.into(), role).map_err(|error| wrong(&causes(&error)))
     }
+}
+
+fn wrong(file: &Path, problem: &str) -> ConfigError {
+    ConfigError::value(KEYS, format!("{}: {problem}", file.display()))
+}
+
+/// What a key's file has in it.
+fn sealed(file: &Path) -> Result<Vec<u8>, ConfigError> {
+    let read = fs::read_to_string(file);
+    let text = read.map_err(|source| ConfigError::File { key: KEYS, path: file.to_owned(), source })?;
+    let sealed = BASE64.decode(text.trim().as_bytes());
+    sealed.map_err(|_| wrong(file, "not what `mtasts admin dnssec draw-key` writes"))
+}
+
+/// The id of the ring's key under which a file is sealed.
+pub(crate) fn dnssec_key_id(file: &Path) -> Result<String, ConfigError> {
+    let sealed = sealed(file)?;
+    KeyRing::key_id(&sealed).map(str::to_owned).map_err(|error| wrong(file, &causes(&error)))
+}
+
+/// The text of a key's file, sealed under the ring's current key; None: it is already.
+pub(crate) fn reseal_dnssec_key(file: &Path, ring: &KeyRing) -> Result<Option<String>, ConfigError> {
+    let sealed = sealed(file)?;
+    if KeyRing::key_id(&sealed).is_ok_and(|id| id == ring.current_id()) {
+        return Ok(None);
+    }
+    let resealed = ring.reseal(Purpose::DnssecKey, None, None, &sealed);
+    Ok(Some(BASE64.encode(&resealed.map_err(|error| wrong(file, &causes(&error)))?)))
 }
 
 /// The text of a key's file.

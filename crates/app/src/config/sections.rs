@@ -9,7 +9,7 @@ use std::{
 use chrono::TimeDelta;
 use mtasts_dns::ResolverConfig;
 use mtasts_model::{HostName, NameRules, ZoneName};
-use mtasts_store::{ReportRetention, Role, StoreConfig};
+use mtasts_store::{Login, ReportRetention, Role, StoreConfig};
 use mtasts_worker::{OriginFiles, ReportHost, ReportTemplate};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -59,6 +59,27 @@ impl Default for DatabaseConfig {
 }
 
 impl DatabaseConfig {
+    /// The logins that the roles' URLs name.
+    pub(crate) fn logins(&self) -> Result<Vec<Login>, ConfigError> {
+        let urls = [
+            ("database.api_url", Role::Api, &self.api_url),
+            ("database.worker_url", Role::Worker, &self.worker_url),
+            ("database.edge_url", Role::Edge, &self.edge_url),
+            ("database.intake_url", Role::Intake, &self.intake_url),
+        ];
+        let logins = urls.into_iter().filter_map(|(key, role, url)| {
+            Some(Login::from_url(role, url.as_ref()?).map_err(|error| ConfigError::value(key, error)))
+        });
+        let logins: Vec<_> = logins.collect::<Result<_, _>>()?;
+        if logins.is_empty() {
+            return Err(ConfigError::value(
+                "database.api_url",
+                "no role has a URL of its own: there is no login to make",
+            ));
+        }
+        Ok(logins)
+    }
+
     /// How a role connects: by its own login, or by the owner's, which then gives up its rights for the role's.
     pub(crate) fn store(&self, role: Role, redis: &RedisConfig) -> StoreConfig {
         let own = match role {
@@ -66,7 +87,8 @@ impl DatabaseConfig {
             Role::Worker => &self.worker_url,
             Role::Edge => &self.edge_url,
             Role::Intake => &self.intake_url,
-            Role::Owner => &None,
+            // An operator's commands log in as the owner, who gives up all else for them.
+            Role::Owner | Role::Keeper | Role::Operator => &None,
         };
         StoreConfig {
             url: own.as_ref().unwrap_or(&self.url).clone(),

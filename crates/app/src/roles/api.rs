@@ -7,7 +7,7 @@ use mtasts_certs::KeyRing;
 use mtasts_dns::Resolver;
 use mtasts_store::Role;
 
-use super::{Context, Running, connect_watched};
+use super::{Context, Running, check_keys, connect_watched};
 use crate::{
     adapters::{CustomersDns, ProvidersWeb, WebhookSecrets},
     admin::{Probe, RoleReadiness},
@@ -18,6 +18,9 @@ use crate::{
 pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Probe, StartupError> {
     let config = &context.config;
     let store = connect_watched(context, Role::Api, "api").await?;
+    if has_ring(context) {
+        check_keys(&store, &key_ring(config, context.may_draw_secrets, &*context.entropy)?).await?;
+    }
     let token = operator_token(config, context.may_draw_secrets, &*context.entropy)?;
     let public_url = config.api.public_url()?;
     let mut api = ApiConfig::new(config.api.listen.clone(), config.service.zone()?, token, public_url);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mtasts_edge::{Edge, Handover};
 use mtasts_store::{NodeKind, Role};
 
-use super::{Context, Running, connect_watched};
+use super::{Context, Running, check_keys, connect_watched};
 use crate::{
     adapters::{CertificateKeys, EdgeFeed, Node, node_id, node_name},
     admin::{Probe, RoleReadiness},
@@ -22,6 +22,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let ring = key_ring(config, context.may_draw_secrets, &*context.entropy)?;
     let id = node_id(&edge.replica_dir.join("node-id"), &*context.clock, &*context.entropy)?;
     let store = connect_watched(context, Role::Edge, "edge").await?;
+    check_keys(&store, &ring).await?;
     let name = node_name(&edge.https);
     let node = Arc::new(Node::new(store, Arc::clone(&context.clock), id, NodeKind::Edge, name));
     let feed = Arc::new(EdgeFeed::new(Arc::clone(&node)));

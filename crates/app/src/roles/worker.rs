@@ -14,7 +14,7 @@ use mtasts_worker::{
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Running, connect_watched};
+use super::{Context, Running, check_keys, connect_watched};
 use crate::{
     adapters::{Accounts, StoredZone},
     admin::{Probe, RoleReadiness},
@@ -35,6 +35,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
     let ring = key_ring(config, context.may_draw_secrets, &*entropy)?;
     let store = connect_watched(context, Role::Worker, "worker").await?;
+    check_keys(&store, &ring).await?;
     // Unique among running workers, and new at each start: a lease of an earlier run is not ours.
     let name = format!("worker-{}", NodeId::draw(clock.now(), &*entropy));
     let worker_config = config.worker.config(config, name)?;

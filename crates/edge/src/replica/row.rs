@@ -1,7 +1,7 @@
 //! One host as bytes: compact, with a checksum, issuers by fingerprint.
 
 use mtasts_model::{
-    CertificateId, DomainId, Mode, PolicyVersionId, TenantId,
+    CertificateId, DomainId, Mode, PolicyVersionId, TenantId, Timestamp,
     feed::{HostContent, ServedLine},
 };
 use std::sync::Arc;
@@ -52,6 +52,22 @@ impl HostRow {
             issuers: issuers.iter().map(|der| fingerprint(der)).collect(),
         };
         (row, issuers.iter().map(|der| (fingerprint(der), der.as_slice())))
+    }
+
+    /// Goes on with the certificate of `own`, which is what is served of the same registration, if that works and this
+    /// one's has expired: a restored backup brings old certificates back. True if it does.
+    pub(crate) fn keep_working_certificate(&mut self, own: &Self, now: Timestamp) -> bool {
+        let now = now.timestamp_micros();
+        let same = (self.tenant_id, self.domain_id) == (own.tenant_id, own.domain_id);
+        let keeps = same && self.not_after_micros <= now && own.not_after_micros > now;
+        if keeps {
+            self.certificate_id = own.certificate_id;
+            self.not_after_micros = own.not_after_micros;
+            self.leaf.clone_from(&own.leaf);
+            self.sealed_key.clone_from(&own.sealed_key);
+            self.issuers.clone_from(&own.issuers);
+        }
+        keeps
     }
 
     pub(crate) fn encode(&self) -> Arc<[u8]> {

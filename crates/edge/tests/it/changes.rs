@@ -3,8 +3,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use chrono::TimeDelta;
 use mtasts_edge::{Edge, KeyOpenError, KeyOpener};
-use mtasts_model::{DomainId, Mode, SystemClock, TenantId, feed::EdgeEntry};
+use mtasts_model::{Clock, DomainId, Mode, SystemClock, TenantId, feed::EdgeEntry};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -35,6 +36,32 @@ async fn after_the_acknowledgement_old_connections_are_given_the_new_policy() {
         assert_eq!(harness.edge.position(), revision);
     }
     assert!(unused_h1.get("mta-sts.example.com", PATH).await.unwrap().body.contains("mode: testing"));
+}
+
+/// A restored backup may bring back a certificate that has expired since.
+#[tokio::test]
+async fn a_certificate_that_works_is_not_replaced_by_one_that_has_expired_but_its_policy_is() {
+    let harness = Harness::serving(&["example.com"]).await;
+    let expired = |mode| {
+        let mut host = harness.authority.host("example.com", mode);
+        host.not_after = SystemClock.now() - TimeDelta::days(1);
+        // Whoever served it could not even open its key.
+        host.sealed_key = b"of another time".to_vec();
+        host
+    };
+    let revision = harness.feed.put_host("example.com", expired(Mode::Enforce));
+    harness.acknowledged(revision).await;
+    assert!(harness.client().policy("example.com").await.unwrap().body.contains("mode: enforce"));
+    // The renewed one takes its place.
+    let revision = harness.feed.put_host("example.com", harness.authority.host("example.com", Mode::Testing));
+    harness.acknowledged(revision).await;
+    assert!(harness.client().policy("example.com").await.unwrap().body.contains("mode: testing"));
+    // Another registration of the name gets nothing of the former one's.
+    let mut others = expired(Mode::None);
+    others.domain_id = DomainId::from_uuid(others.version_id.as_uuid());
+    let revision = harness.feed.put_host("example.com", others);
+    harness.acknowledged(revision).await;
+    assert!(harness.client().policy("example.com").await.is_err());
 }
 
 /// The same under load: many readers, and never a body older than what was acknowledged before they asked.

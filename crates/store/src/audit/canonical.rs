@@ -28,6 +28,12 @@ pub(super) struct Content {
 }
 
 impl Content {
+    /// Whether nothing of it is left but what it was and when: see `Store::erase_tenant`.
+    pub(super) fn is_erased(&self) -> bool {
+        self.actor == "erased"
+            && [&self.source, &self.request_id, &self.before_text, &self.after_text].into_iter().all(Option::is_none)
+    }
+
     /// Its hash with this number, after the line with this hash.
     pub(super) fn hash(&self, seq: i64, previous: &[u8]) -> [u8; HASH_LENGTH] {
         let text = |text: &Option<String>| text.as_ref().map(|text| text.as_bytes().to_vec());

@@ -38,11 +38,11 @@ async fn every_table_that_holds_tenants_rows_forces_row_level_security_and_has_p
     let counts = fixture.database.psql(partitions).await;
     let (closed, all) = counts.trim().split_once('|').unwrap();
     assert!(closed == all && all != "0", "{counts}");
-    // A function that runs as its owner is a way around all of this: one searches names, as is shown below, and two make
-    // and drop partitions, by nothing but times.
+    // A function that runs as its owner is a way around all of this: one searches names, as is shown below, two make
+    // and drop partitions, by nothing but times, and one notes the ids of sealing keys.
     let definers = "SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc
         WHERE prosecdef AND pronamespace = 'public'::regnamespace";
-    let known = "domains_with_name_part drop_report_partitions make_report_partitions";
+    let known = "domains_with_name_part drop_report_partitions make_report_partitions note_sealing_key";
     assert_eq!(fixture.database.psql(definers).await.trim(), known);
 }
 

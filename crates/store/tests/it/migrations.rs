@@ -27,7 +27,7 @@ async fn migrations_that_run_at_the_same_time_wait_for_each_other() {
 #[tokio::test]
 async fn every_role_can_ask_for_the_schema_version() {
     let fixture = Fixture::new().await;
-    for role in [Role::Owner, Role::Api, Role::Worker, Role::Edge, Role::Intake] {
+    for role in [Role::Owner, Role::Api, Role::Worker, Role::Edge, Role::Intake, Role::Keeper, Role::Operator] {
         let store = fixture.store(role).await;
         assert_eq!(store.schema_version().await.unwrap().as_deref(), Some(newest_migration()), "{role:?}");
     }

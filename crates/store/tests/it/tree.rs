@@ -155,7 +155,8 @@ async fn who_comes_with_a_role_is_admitted_to_a_tenant_that_exists_and_reaches_w
     let (provider, stranger) = (fixture.tenant(&api).await, fixture.tenant(&api).await);
     let child = customer(&fixture, &api, provider).await;
     let (all, usual) = (Scopes::ALL, Scopes::USUAL);
-    let admit = async |home, scopes, target| api.admit(home, scopes, target).await.unwrap();
+    let admit =
+        async |home, scopes, target| api.admit(home, scopes, target).await.unwrap().map(|admission| admission.acts_for);
     assert_eq!(admit(provider, all, None).await, Some(Some(provider)));
     assert_eq!(admit(provider, all, Some(child)).await, Some(Some(child)));
     assert_eq!(admit(provider, usual, Some(child)).await, Some(None), "without the scope");
