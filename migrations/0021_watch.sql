@@ -78,6 +78,7 @@ GRANT SELECT, INSERT, UPDATE ON policy_settings TO mtasts_api;
 -- A removal that the operator forces, for law or abuse, does not wait until no sender can need the domain.
 ALTER TABLE domains ADD COLUMN removal_forced_at timestamptz;
 ALTER TABLE domains ADD COLUMN removal_ground text COLLATE "C" CHECK (removal_ground IN ('law', 'abuse'));
+-- contract: 0.1.0 both columns are new, and it never writes them
 ALTER TABLE domains ADD CHECK ((removal_forced_at IS NULL) = (removal_ground IS NULL));
 -- When nothing of it was left: for 30 days from then on its CNAMEs are looked for, which lead nowhere. And when the tenant was
 -- last told of any.
