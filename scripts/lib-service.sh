@@ -2,7 +2,8 @@
 
 # start_service FOLDER [DNS_PORT [CONFIG]]: a fresh Postgres and `mtasts all`, remembered there; stop them by `stop_all
 # FOLDER`. CONFIG is more of its configuration, as TOML. Leaves the address of the API in $api, the operator's token in
-# $operator, and the ports of the edge and the nameserver in $edge_port and $nameserver_port.
+# $operator, and the ports of the edge and the nameserver in $edge_port and $nameserver_port. Another binary than the dev build:
+# in $service_binary.
 start_service() {
   local run=$1 url postgres_port api_port admin_port edge_http_port nobody
   # The last port is nobody's: whatever a request makes the service ask for by DNS or at Cloudflare fails there at once.
@@ -42,10 +43,16 @@ from = "digests@sts.test"
 cloudflare_api_url = "http://127.0.0.1:$nobody/"
 ${3:-}
 END
-  spawn mtasts "$run" TERM "$(mtasts_binary)" all --config "$run/mtasts.toml"
-  await_ready "$run" mtasts 60 curl -sf --max-time 2 "http://127.0.0.1:$admin_port/readyz"
   # shellcheck disable=SC2034 # used by those who source this
   api=http://127.0.0.1:$api_port
+  service_ready=http://127.0.0.1:$admin_port/readyz
+  run_service "$run"
+}
+
+# run_service FOLDER: starts what start_service has made once more.
+run_service() {
+  spawn mtasts "$1" TERM "${service_binary:-$(mtasts_binary)}" all --config "$1/mtasts.toml"
+  await_ready "$1" mtasts 60 curl -sf --max-time 2 "$service_ready"
 }
 
 # call METHOD PATH TOKEN [BODY]: one request, which must succeed.

@@ -74,6 +74,10 @@ async fn migrate_alone(db: &DatabaseConnection, service_zone: &ZoneName) -> Resu
     db.execute_unprepared("SELECT pg_advisory_lock(1836344435, 0)").await?;
     let setting = "SELECT set_config('mtasts.service_zone', $1, false)";
     sql::row(db, setting, vec![service_zone.as_str().into()]).await?;
+    if let Some(version) = newer(db).await? {
+        tracing::warn!(version, "the schema is that of a newer release: nothing is migrated");
+        return Ok(MigrationReport { applied: Vec::new(), version });
+    }
     let pending = Migrator::get_pending_migrations(db).await?;
     let applied = pending.iter().map(|migration| migration.name().to_owned()).collect();
     Migrator::up(db, None).await?;
@@ -82,6 +86,23 @@ async fn migrate_alone(db: &DatabaseConnection, service_zone: &ZoneName) -> Resu
         mtasts_keeper, mtasts_operator";
     db.execute_unprepared(grant).await?;
     Ok(MigrationReport { applied, version: newest_migration().to_owned() })
+}
+
+/// The newest migration, if all that this version knows are applied, and others besides: a newer release has migrated already,
+/// with whose schema this one has to get along until it is replaced, also if it is started again meanwhile.
+async fn newer(db: &DatabaseConnection) -> Result<Option<String>, StoreError> {
+    let exists = sql::row(db, "SELECT to_regclass('seaql_migrations') IS NOT NULL AS there", vec![]).await?;
+    if !exists.map(|row| row.try_get::<bool>("", "there")).transpose()?.unwrap_or(false) {
+        return Ok(None);
+    }
+    let read =
+        "SELECT count(*) FILTER (WHERE version = ANY ($1)) AS known, count(*) FILTER (WHERE version > $2) AS newer,
+        max(version) AS version FROM seaql_migrations";
+    let names: Vec<String> = MIGRATIONS.iter().map(|file| file.name.to_owned()).collect();
+    let known = i64::try_from(names.len()).unwrap_or(i64::MAX);
+    let row = sql::row(db, read, vec![names.into(), newest_migration().into()]).await?.ok_or(StoreError::NotFound)?;
+    let is_newer = row.try_get::<i64>("", "known")? == known && row.try_get::<i64>("", "newer")? > 0;
+    Ok(if is_newer { row.try_get("", "version")? } else { None })
 }
 
 struct Migrator;

@@ -46,3 +46,15 @@ async fn a_url_that_cannot_be_read_is_refused_without_being_repeated() {
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 }
+
+#[tokio::test]
+async fn what_a_newer_release_has_migrated_is_left_alone_and_what_nobody_made_is_not() {
+    let database = empty_database().await;
+    migrate(&owner_url(&database), &zone()).await.unwrap();
+    database.psql("INSERT INTO seaql_migrations VALUES ('9999_later', 0)").await;
+    let again = migrate(&owner_url(&database), &zone()).await.unwrap();
+    assert_eq!((again.applied.len(), again.version.as_str()), (0, "9999_later"));
+    // A schema that has what this release does not know, and lacks what it does, is that of no release.
+    database.psql("DELETE FROM seaql_migrations WHERE version LIKE '0003%'").await;
+    assert!(migrate(&owner_url(&database), &zone()).await.is_err());
+}
