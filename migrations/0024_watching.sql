@@ -9,7 +9,7 @@ CREATE TABLE fleet_figures (
     figures jsonb,
     CHECK ((taken_at IS NULL) = (figures IS NULL))
 );
-INSERT INTO fleet_figures (due_at) VALUES ('-infinity');
+INSERT INTO fleet_figures (due_at) VALUES ('epoch');
 GRANT SELECT, UPDATE (due_at, taken_at, figures) ON fleet_figures TO mtasts_worker;
 
 -- Certificates that are served and should be renewed: few, unless something is wrong.

@@ -30,7 +30,7 @@ pub use customer_dns::{BoxError, CustomerDns, CustomerDnsError, OpenZone, Standi
 pub use domain_connect::{
     DomainConnect, DomainConnectError, DomainConnectIdentity, DomainConnectSettings, DomainConnectWeb, WebAnswer,
 };
-pub use limits::{LimitSettings, ProxyNetwork, ProxyNetworkError};
+pub use limits::LimitSettings;
 pub use openapi::openapi;
 pub use problem::ProblemKind;
 pub use server::{Api, ApiError, ApiServer};

@@ -19,11 +19,10 @@ use actix_web::{
     http::header::{self, HeaderMap},
 };
 use data_encoding::HEXLOWER;
-use mtasts_model::{ApiKeyId, TenantId};
+use mtasts_model::{ApiKeyId, Network, TenantId, network::site};
 use mtasts_store::{LimitBucket, Quota, SharedLimits, Taken};
 use sha2::{Digest, Sha256};
 
-pub use self::client::{ProxyNetwork, ProxyNetworkError};
 pub(crate) use self::shown::Shown;
 use self::{
     refused::Refused,
@@ -59,7 +58,7 @@ pub struct LimitSettings {
     /// With credentials that are not valid, from one IPv4 address or IPv6 /64.
     pub failures: Quota,
     /// Whose `X-Forwarded-For` tells the client's address.
-    pub trusted_proxies: Vec<ProxyNetwork>,
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for LimitSettings {
@@ -77,7 +76,7 @@ impl Default for LimitSettings {
             tenant: const { quota(3_000, 1_000) },
             operator: const { quota(6_000, 2_000) },
             failures: const { quota(20, 60) },
-            trusted_proxies: ProxyNetwork::loopback().to_vec(),
+            trusted_proxies: Network::loopback().to_vec(),
         }
     }
 }
@@ -155,7 +154,7 @@ impl Limits {
             return Err(too_many(&standings));
         }
         let peer = request.peer_addr().as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip);
-        let address = client::network(self.client(peer, request.headers()));
+        let address = site(self.client(peer, request.headers()));
         let client = LimitBucket { name: format!("client:{address}"), quota: self.settings.failures };
         let as_known = self.known.tag(credential);
         let is_known = self.known.is_drained(as_known, now);

@@ -1,12 +1,8 @@
 //! What an operator may set.
 
-use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    num::NonZeroUsize,
-    path::PathBuf,
-    str::FromStr,
-    time::Duration,
-};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use mtasts_model::Network;
 
 /// Settings of one edge. Start from [`EdgeConfig::new`] and change what differs.
 #[derive(Debug, Clone)]
@@ -82,67 +78,4 @@ pub enum ProxyProtocol {
         /// The load balancers.
         trusted: Vec<Network>,
     },
-}
-
-/// An address range, such as `192.0.2.0/24`, `2001:db8::/32`, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    bits: u128,
-    prefix: u32,
-}
-
-/// Why a text is not a [`Network`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected an address or a range like `192.0.2.0/24`")]
-pub struct NetworkError;
-
-impl Network {
-    /// Whether this address lies within. `::ffff:192.0.2.1` is the same as `192.0.2.1`.
-    pub fn contains(self, address: IpAddr) -> bool {
-        let keep = u128::MAX.checked_shl(128 - self.prefix).unwrap_or(0);
-        as_v6_bits(address) & keep == self.bits & keep
-    }
-}
-
-impl FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-        let address: IpAddr = address.parse().map_err(|_| NetworkError)?;
-        let (width, offset) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
-        let prefix: u32 = prefix.map_or(Ok(width), |prefix| prefix.parse().map_err(|_| NetworkError))?;
-        if prefix > width {
-            return Err(NetworkError);
-        }
-        Ok(Self { bits: as_v6_bits(address), prefix: prefix + offset })
-    }
-}
-
-fn as_v6_bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => Ipv6Addr::to_bits(v6),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_contains_its_own_addresses_only() {
-        let network: Network = "192.0.2.0/24".parse().unwrap();
-        assert!(network.contains("192.0.2.255".parse().unwrap()));
-        assert!(network.contains("::ffff:192.0.2.7".parse().unwrap()));
-        assert!(!network.contains("192.0.3.1".parse().unwrap()));
-        let network: Network = "2001:db8::/32".parse().unwrap();
-        assert!(network.contains("2001:db8:ffff::1".parse().unwrap()));
-        assert!(!network.contains("2001:db9::1".parse().unwrap()));
-        assert!("::/0".parse::<Network>().unwrap().contains("192.0.2.1".parse().unwrap()));
-        assert!(!"0.0.0.0/0".parse::<Network>().unwrap().contains("2001:db8::1".parse().unwrap()));
-        assert!("127.0.0.1".parse::<Network>().unwrap().contains("127.0.0.1".parse().unwrap()));
-        assert!("192.0.2.0/33".parse::<Network>().is_err());
-        assert!("somewhere".parse::<Network>().is_err());
-    }
 }

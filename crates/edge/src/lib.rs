@@ -28,7 +28,7 @@ mod replica;
 mod serve;
 mod tls;
 
-pub use config::{EdgeConfig, Network, NetworkError, ProxyProtocol};
+pub use config::{EdgeConfig, ProxyProtocol};
 pub use edge::{Edge, EdgeHandle};
 pub use error::{EdgeError, FeedError, KeyOpenError};
 pub use feed::{Feed, KeyOpener};

@@ -2,9 +2,8 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
+use mtasts_model::network::site;
 use parking_lot::Mutex;
-
-use crate::network::site;
 
 /// Counts connections of one kind of listener. It holds only clients that have a connection now.
 pub(crate) struct Admission {

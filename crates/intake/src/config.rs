@@ -2,9 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use mtasts_model::HostName;
-
-use crate::network::Network;
+use mtasts_model::{HostName, Network};
 
 /// Settings of one intake. Start from [`IntakeConfig::new`] and change what differs.
 #[derive(Debug, Clone)]

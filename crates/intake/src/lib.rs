@@ -16,11 +16,9 @@ mod directory;
 mod error;
 mod http;
 mod intake;
-mod network;
 mod smtp;
 mod tls;
 
 pub use config::{CertificateFiles, IntakeConfig, Limits};
 pub use error::IntakeError;
 pub use intake::{Intake, IntakeHandle};
-pub use network::{Network, NetworkError};

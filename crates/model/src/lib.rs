@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod migration;
 pub mod mx_pattern;
 pub mod name;
+pub mod network;
 pub mod policy;
 pub mod policy_id;
 pub mod readiness;
@@ -42,6 +43,7 @@ pub use ids::{
 pub use label::{Delegation, Label, ZoneName};
 pub use mx_pattern::MxPattern;
 pub use name::{HostName, MailDomain, NameRules};
+pub use network::{Network, NetworkError};
 pub use policy::{MaxAge, Mode, Policy};
 pub use policy_id::PolicyId;
 pub use record::{ReportUri, StsRecord, TlsRptRecord};

@@ -10,12 +10,12 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use mtasts_model::{
-    Label, SystemClock, SystemEntropy,
+    Label, Network, SystemClock, SystemEntropy,
     clock::SeededEntropy,
     feed::{Page, RecordData, RecordType, Revision, ZoneChange},
 };
 use mtasts_nameserver::{
-    CaaValue, FeedError, NameServer, Nameserver, NameserverConfig, Network, RateLimit, TransferPeer, ZoneFeed,
+    CaaValue, FeedError, NameServer, Nameserver, NameserverConfig, RateLimit, TransferPeer, ZoneFeed,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},

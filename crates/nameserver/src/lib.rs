@@ -16,7 +16,6 @@ mod feed;
 mod fixed;
 mod follower;
 mod journal;
-mod network;
 mod notify;
 mod rate_limit;
 mod records;
@@ -43,7 +42,6 @@ pub use self::{
     config::{BindError, CaaValue, Limits, NameServer, NameserverConfig, StaticRecord, Ttls},
     dnssec::{DnssecConfig, DnssecError, KeyKind, KeyRole, ParentSignal, SigningKey, draw_key, ds_record},
     feed::{FeedError, ZoneFeed},
-    network::{Network, NetworkError},
     rate_limit::RateLimit,
     replica::ReplicaError,
     transfer::{TransferLimits, TransferPeer},

@@ -10,10 +10,9 @@ use std::{
 };
 
 use hickory_proto::op::ResponseCode;
+use mtasts_model::Network;
 use parking_lot::Mutex;
 use tokio::time::Instant;
-
-use super::network::Network;
 
 /// How many UDP answers each network of clients gets. TCP, requests with a good TSIG, and exempt networks are never
 /// limited.

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use mtasts_intake::{CertificateFiles, IntakeConfig, Limits, Network};
+use mtasts_intake::{CertificateFiles, IntakeConfig, Limits};
+use mtasts_model::Network;
 use serde::Deserialize;
 
 use super::{Config, ConfigError, sections::loopback, serving::seconds};

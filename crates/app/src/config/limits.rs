@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use mtasts_api::{LimitSettings, ProxyNetwork};
+use mtasts_api::LimitSettings;
+use mtasts_model::Network;
 use mtasts_store::{Quota, QuotaError, SharedLimits};
 use serde::Deserialize;
 
@@ -82,7 +83,7 @@ impl LimitsSection {
         Ok(url.map(|url| SharedLimits::connect(url, deadline)).transpose()?)
     }
 
-    fn proxies(&self) -> Result<Vec<ProxyNetwork>, ConfigError> {
+    fn proxies(&self) -> Result<Vec<Network>, ConfigError> {
         let parse = |text: &String| {
             text.parse().map_err(|error| ConfigError::value("limits.trusted_proxies", format!("{text:?} {error}")))
         };

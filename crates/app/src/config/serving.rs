@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use mtasts_edge::{EdgeConfig, Network, ProxyProtocol};
+use mtasts_edge::{EdgeConfig, ProxyProtocol};
+use mtasts_model::Network;
 use mtasts_nameserver::{CaaValue, NameServer, NameserverConfig, RateLimit, StaticRecord, TransferLimits, Ttls};
 use serde::Deserialize;
 

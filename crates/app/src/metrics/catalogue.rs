@@ -375,7 +375,7 @@ pub(super) const CATALOGUE: &[Part] = &[
         ],
     },
     Part {
-        title: "Reports, alerts, mails, webhooks",
+        title: "Checks, reports, alerts, mails, webhooks",
         role: "worker",
         metrics: &[
             counter("mtasts_alert_looks_total", &["outcome"], "Looks at domains whose reports have changed"),
@@ -385,6 +385,12 @@ pub(super) const CATALOGUE: &[Part] = &[
                 &[],
                 "How late the look is that has been due the longest, as this worker saw",
             ),
+            counter(
+                "mtasts_checks_total",
+                &["kind", "result"],
+                "Checks that tenants asked for and that ended: `done`, or why not",
+            ),
+            gauge("mtasts_checks_under_way", &[], "Checks that this worker carries out now"),
             counter(
                 "mtasts_digest_mails_total",
                 &["purpose", "outcome"],

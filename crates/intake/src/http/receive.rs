@@ -13,6 +13,7 @@ use actix_web::{
 use futures_util::StreamExt;
 use mtasts_model::{
     ArrivalId, Label,
+    network::client_behind,
     report::{ReportKind, ReportVia},
 };
 use mtasts_store::{Acceptance, NewArrival, Recipient};
@@ -25,7 +26,6 @@ use crate::{
     counters::{self, Outcome},
     desk::{column, digest_of},
     intake::Shared,
-    network,
 };
 
 /// What reports are sent as (RFC 8460 §5.4), and what they are really sent as. What is in it decides later.
@@ -190,7 +190,7 @@ fn is_taken(content_type: &str) -> bool {
 fn client(connection: &Connection, headers: &HeaderMap, shared: &Shared) -> std::net::IpAddr {
     let lines = headers.get_all(header::X_FORWARDED_FOR).map(|line| line.to_str().unwrap_or("?"));
     // The lines in their order; the header's own iterator gives them so.
-    network::client(connection.peer, lines, &shared.config.trusted_proxies)
+    client_behind(connection.peer, lines, &shared.config.trusted_proxies)
 }
 
 /// Behind a proxy of ours it is the proxy that knows, and it does not tell which version.

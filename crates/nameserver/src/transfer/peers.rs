@@ -6,8 +6,9 @@ use std::{
 };
 
 use mtasts_dns::tsig::TsigKey;
+use mtasts_model::Network;
 
-use crate::{config::BindError, network::Network};
+use crate::config::BindError;
 
 /// A secondary nameserver.
 ///
