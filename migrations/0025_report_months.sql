@@ -33,3 +33,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON report_months TO mtasts_worker;
 CREATE POLICY tenant ON report_months FOR SELECT TO mtasts_api
     USING (tenant_id = nullif(current_setting('app.tenant', true), '')::uuid);
 GRANT SELECT ON report_months TO mtasts_api;
+CREATE POLICY operator_tool ON report_months TO mtasts_operator
+    USING ((SELECT current_user = 'mtasts_operator')) WITH CHECK ((SELECT current_user = 'mtasts_operator'));
+GRANT SELECT, DELETE ON report_months TO mtasts_operator;

@@ -101,7 +101,9 @@ pub use nudge::{Channel, NudgeReceiver};
 pub use operation::{
     LineOutcome, NewOperation, Operation, OperationChunk, OperationKind, OperationLine, OperationState,
 };
-pub use operator::{Erased, Export, NotErasable, OperatorAuditFilter, OperatorAuditLine, TenantStanding, TenantUsage};
+pub use operator::{
+    Erased, Export, NotErasable, OperatorAuditFilter, OperatorAuditLine, TenantStanding, TenantUsage, erased_tables,
+};
 pub use order::{Certificate, NewCertificate, Order, OrderChallenge};
 pub use policy_settings::PolicySettings;
 pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{Actor, Store, StoreError, audit, sql};
 
 pub use self::{
-    erase::{Erased, NotErasable},
+    erase::{Erased, NotErasable, erased_tables},
     export::Export,
 };
 
