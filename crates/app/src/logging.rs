@@ -10,7 +10,7 @@ use std::{
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::Targets,
+    filter::{LevelFilter, dynamic_filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     registry::LookupSpan,
@@ -63,7 +63,10 @@ pub(crate) fn start(config: &LogConfig) -> Result<(), LoggingError> {
 /// For a role, whose spans may go to a collector.
 pub(crate) fn start_role(config: &LogConfig, origin: &Origin, exporter: Option<&Exporter>) -> Result<(), LoggingError> {
     // Whatever libraries do between our own steps is nobody's trace. How much is logged does not change what is traced.
-    let traced = Targets::new().with_target("mtasts", Level::INFO);
+    // Asked anew for each span: where an answer is remembered, the library takes the word of the last question on the thread,
+    // and a crate that only asks whether something would be logged makes a span vanish.
+    let traced = dynamic_filter_fn(|of, _| *of.level() <= Level::INFO && of.target().starts_with("mtasts"))
+        .with_max_level_hint(LevelFilter::INFO);
     let registry = tracing_subscriber::registry().with(exporter.map(|exporter| exporter.layer().with_filter(traced)));
     let level = filter(&config.level)?;
     let started = match config.format {

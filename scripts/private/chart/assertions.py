@@ -313,7 +313,8 @@ def _edge_files(objects, path):
 
 def _config(objects, line):
     for made in of_kind(objects, "ConfigMap"):
-        made["data"]["mtasts.toml"] += line
+        if "mtasts.toml" in made["data"]:
+            made["data"]["mtasts.toml"] += line
 
 
 def _policy(objects, name):

@@ -1,9 +1,13 @@
 //! The trace of one change: from the call of the API, by way of the database, to worker and edge.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use mtasts_testkit::{Collector, Process, SeenSpan, Signal, wait_for, wait_until};
+use mtasts_testkit::{Collector, Process, SeenSpan, Signal, wait_until};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::service::{OPERATOR_TOKEN, PATIENCE, Service, get};
 
@@ -41,19 +45,32 @@ async fn set_mode(service: &Service, id: &str, mode: &str) {
 
 /// The trace of the change, once it has come to the end of its way.
 async fn trace_of_change(collector: &Collector) -> Vec<SeenSpan> {
-    wait_for(PATIENCE, "the trace is whole", || async {
+    let begun = Instant::now();
+    loop {
         let spans = collector.spans();
-        let change =
-            spans.iter().find(|span| span.service == "mtasts-api" && span.attribute("method") == Some("PUT"))?;
-        let trace: Vec<_> = spans.iter().filter(|span| span.trace_id == change.trace_id).cloned().collect();
+        let change = spans.iter().find(|span| span.service == "mtasts-api" && span.attribute("method") == Some("PUT"));
+        let trace: Vec<_> = spans
+            .iter()
+            .filter(|span| change.is_some_and(|change| span.trace_id == change.trace_id))
+            .cloned()
+            .collect();
         let is_there = |service: &str, step: &str| {
             trace
                 .iter()
                 .any(|span| span.service == service && (step.is_empty() || span.attribute("step") == Some(step)))
         };
-        (is_there("mtasts-worker", "confirm-records") && is_there("mtasts-edge", "")).then_some(trace)
-    })
-    .await
+        if is_there("mtasts-worker", "confirm-records") && is_there("mtasts-edge", "") {
+            return trace;
+        }
+        let seen: Vec<_> = spans.iter().map(|span| (&span.service, &span.name, span.attribute("step"))).collect();
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "the trace is not whole: {trace:#?}\nof {} spans in {} requests: {seen:?}",
+            spans.len(),
+            collector.requests()
+        );
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
