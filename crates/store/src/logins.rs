@@ -5,11 +5,11 @@ use std::num::NonZeroU32;
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use data_encoding::BASE64;
 use mtasts_model::Entropy;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::{Role, StoreError, sql};
+use crate::{Role, StoreError, migrate::owner_session, sql};
 
 /// What Postgres itself uses (`scram_iterations`).
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
@@ -103,13 +103,8 @@ fn percent_decode(text: &str) -> Vec<u8> {
 /// may share a login, which then may take on either. `owner_url` must be allowed to make roles (`CREATEROLE`), and to
 /// grant the service's.
 pub async fn make_logins(owner_url: &SecretString, logins: &[Login], entropy: &dyn Entropy) -> Result<(), StoreError> {
-    let url = owner_url.expose_secret();
-    url.parse::<sqlx::postgres::PgConnectOptions>().map_err(|_| StoreError::BadUrl { what: "database" })?;
-    let mut options = ConnectOptions::new(url);
-    options.max_connections(1).sqlx_logging(false).map_sqlx_postgres_opts(|url| {
-        url.application_name("mtasts migrate").options([("lock_timeout", "60s"), ("statement_timeout", "0")])
-    });
-    let db = Database::connect(options).await?;
+    // Beside no migration: roles belong to the cluster, and rows of its catalogue cannot be written by two at once.
+    let db = owner_session(owner_url).await?;
     let made = make_all(&db, logins, entropy).await;
     let closed = db.close().await;
     made?;
@@ -117,8 +112,6 @@ pub async fn make_logins(owner_url: &SecretString, logins: &[Login], entropy: &d
 }
 
 async fn make_all(db: &DatabaseConnection, logins: &[Login], entropy: &dyn Entropy) -> Result<(), StoreError> {
-    // Beside no migration: roles belong to the cluster, and rows of its catalogue cannot be written by two at once.
-    db.execute_unprepared("SELECT pg_advisory_lock(1836344435, 0)").await?;
     for login in logins {
         let own = "SELECT current_user = $1 OR session_user = $1 AS own";
         let row = sql::row(db, own, vec![login.name.as_str().into()]).await?.ok_or(StoreError::NotFound)?;

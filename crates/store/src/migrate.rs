@@ -53,15 +53,7 @@ pub fn newest_migration() -> &'static str {
 /// Applies what is missing, as the owner of the database. Runs that come at the same time wait for each other.
 /// `service_zone` is where domains of before there were several zones are at home.
 pub async fn migrate(owner_url: &SecretString, service_zone: &ZoneName) -> Result<MigrationReport, StoreError> {
-    let url = owner_url.expose_secret();
-    // The parser's error may repeat a piece of the URL, password and all.
-    url.parse::<sqlx::postgres::PgConnectOptions>().map_err(|_| StoreError::BadUrl { what: "database" })?;
-    let mut options = ConnectOptions::new(url);
-    // One connection, so that the session that holds the lock is the one that migrates.
-    options.max_connections(1).sqlx_logging(false).map_sqlx_postgres_opts(|url| {
-        url.application_name("mtasts migrate").options([("lock_timeout", "60s"), ("statement_timeout", "0")])
-    });
-    let db = Database::connect(options).await?;
+    let db = owner_session(owner_url).await?;
     let outcome = migrate_alone(&db, service_zone).await;
     let closed = db.close().await;
     let report = outcome?;
@@ -69,9 +61,22 @@ pub async fn migrate(owner_url: &SecretString, service_zone: &ZoneName) -> Resul
     Ok(report)
 }
 
-/// Under a lock that ends with the session.
-async fn migrate_alone(db: &DatabaseConnection, service_zone: &ZoneName) -> Result<MigrationReport, StoreError> {
+/// A session as the owner of the database, under a lock that ends with it: nobody else migrates, or makes roles, meanwhile.
+pub(crate) async fn owner_session(owner_url: &SecretString) -> Result<DatabaseConnection, StoreError> {
+    let url = owner_url.expose_secret();
+    // The parser's error may repeat a piece of the URL, password and all.
+    url.parse::<sqlx::postgres::PgConnectOptions>().map_err(|_| StoreError::BadUrl { what: "database" })?;
+    let mut options = ConnectOptions::new(url);
+    // One connection, so that the session that holds the lock is the one that works.
+    options.max_connections(1).sqlx_logging(false).map_sqlx_postgres_opts(|url| {
+        url.application_name("mtasts migrate").options([("lock_timeout", "60s"), ("statement_timeout", "0")])
+    });
+    let db = Database::connect(options).await?;
     db.execute_unprepared("SELECT pg_advisory_lock(1836344435, 0)").await?;
+    Ok(db)
+}
+
+async fn migrate_alone(db: &DatabaseConnection, service_zone: &ZoneName) -> Result<MigrationReport, StoreError> {
     let setting = "SELECT set_config('mtasts.service_zone', $1, false)";
     sql::row(db, setting, vec![service_zone.as_str().into()]).await?;
     if let Some(version) = newer(db).await? {

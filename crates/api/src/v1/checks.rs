@@ -5,7 +5,7 @@ pub(crate) mod generate;
 pub(crate) mod list;
 pub(crate) mod read;
 
-use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, http::StatusCode};
 use chrono::{DateTime, Utc};
 use mtasts_model::{CheckId, MailDomain, check::CheckWanted};
 use mtasts_store::{AskedCheck, Check, NewCheck, TenantTx};
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     auth::TenantScope,
-    extract::Answer,
+    extract::{Answer, Once},
     problem::{FieldError, Problem, ProblemKind},
     state::State,
 };
@@ -99,8 +99,19 @@ fn domain(text: &str, state: &State) -> Result<MailDomain, FieldError> {
         .map_err(|error| FieldError::at("/domain", error.code(), error.to_string()))
 }
 
-/// Asks for the check, if the tenant's budget allows one more.
+/// Asks for the check, once for each key.
 async fn ask(
+    scope: &TenantScope,
+    once: Once<'_>,
+    domain: MailDomain,
+    wanted: CheckWanted,
+) -> Result<HttpResponse, Problem> {
+    let answer = once.run(scope.begin().await?, async |tx| ask_within(tx, scope, domain, wanted).await).await?;
+    Ok(answer.respond())
+}
+
+/// If the tenant's budget allows one more.
+async fn ask_within(
     tx: &mut TenantTx,
     scope: &TenantScope,
     domain: MailDomain,

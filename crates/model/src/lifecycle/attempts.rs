@@ -22,6 +22,16 @@ pub struct Attempt {
     pub retry_after: Option<Timestamp>,
 }
 
+/// The steps on the way to a certificate.
+pub(super) const ORDER_STEPS: [StepKind; 6] = [
+    StepKind::PlaceOrder,
+    StepKind::PublishChallenge,
+    StepKind::AnswerChallenge,
+    StepKind::PollOrder,
+    StepKind::FinalizeOrder,
+    StepKind::Issuance,
+];
+
 /// All failures of one domain.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -31,6 +41,11 @@ impl Attempts {
     /// The failures of one kind of step, if it has failed since its last success.
     pub fn of(&self, kind: StepKind) -> Option<&Attempt> {
         self.0.iter().find(|attempt| attempt.kind == kind)
+    }
+
+    /// The last failure of any of these kinds.
+    pub(super) fn latest(&self, kinds: &[StepKind]) -> Option<&Attempt> {
+        kinds.iter().filter_map(|kind| self.of(*kind)).max_by_key(|attempt| attempt.last_at)
     }
 
     /// Counts a failure.

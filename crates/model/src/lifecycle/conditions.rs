@@ -5,7 +5,7 @@ use crate::{
     condition::{Condition, ConditionKind, Status, merge},
     lifecycle::{
         Attempt, CnameSeen, DomainFacts, HostContentRef, HostOwner, MxSeen, OrderState, Purpose, RenewalTrouble,
-        StepKind, expiry, schedule,
+        StepKind, attempts::ORDER_STEPS, expiry, schedule,
     },
     policy::Mode,
     rollout::Progress,
@@ -51,21 +51,13 @@ fn verdict(facts: &DomainFacts, kind: ConditionKind, now: Timestamp) -> Verdict 
 
 /// A step that fails says more than "waiting", as long as its condition does not hold without it.
 fn failure_behind(facts: &DomainFacts, kind: ConditionKind) -> Option<&Attempt> {
-    let failed = |kinds: &[StepKind]| {
-        kinds.iter().filter_map(|kind| facts.attempts.of(*kind)).max_by_key(|attempt| attempt.last_at)
-    };
+    let failed = |kinds: &[StepKind]| facts.attempts.latest(kinds);
     match kind {
         // An earlier conclusive look outlives a resolver that fails now: "could not resolve" is not "moved".
         ConditionKind::Delegated if facts.delegation.is_none() => failed(&[StepKind::ObserveDelegation]),
-        ConditionKind::CertificateReady if facts.certificate.is_none() => failed(&[
-            StepKind::PlaceOrder,
-            StepKind::PublishChallenge,
-            StepKind::AnswerChallenge,
-            StepKind::PollOrder,
-            StepKind::FinalizeOrder,
-            StepKind::Issuance,
-        ])
-        .filter(|_| facts.host.owner == HostOwner::Ours),
+        ConditionKind::CertificateReady if facts.certificate.is_none() => {
+            failed(&ORDER_STEPS).filter(|_| facts.host.owner == HostOwner::Ours)
+        }
         ConditionKind::PolicyLive if facts.version.as_ref().is_some_and(|v| v.verified_at.is_none()) => {
             failed(&[StepKind::VerifyServed]).filter(|attempt| attempt.failures >= 2)
         }

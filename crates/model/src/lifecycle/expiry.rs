@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use crate::{
     clock::Timestamp,
-    lifecycle::{Attempt, CertificateFacts, CnameSeen, DomainFacts, HostOwner, StepKind},
+    lifecycle::{CertificateFacts, CnameSeen, DomainFacts, HostOwner, attempts::ORDER_STEPS},
 };
 
 /// Days before the end at which a tenant is told, each once for a certificate.
@@ -48,7 +48,7 @@ pub(super) fn due(facts: &DomainFacts, certificate: &CertificateFacts, now: Time
     let told = |days: u16| certificate.told_days.is_some_and(|told| told <= days);
     let late = certificate.renew_at + PATIENCE <= now;
     if let Some(days) = reached.filter(|days| !told(*days)) {
-        if late || (days <= URGENT_DAYS && last_failure(facts).is_some()) {
+        if late || (days <= URGENT_DAYS && facts.attempts.latest(&ORDER_STEPS).is_some()) {
             return Due::Now(days);
         }
         return Due::At(certificate.renew_at + PATIENCE);
@@ -67,18 +67,6 @@ pub(super) fn days_left(certificate: &CertificateFacts, now: Timestamp) -> u32 {
     u32::try_from((certificate.not_after - now).num_days()).unwrap_or(0)
 }
 
-fn last_failure(facts: &DomainFacts) -> Option<&Attempt> {
-    const ON_THE_WAY: [StepKind; 6] = [
-        StepKind::PlaceOrder,
-        StepKind::PublishChallenge,
-        StepKind::AnswerChallenge,
-        StepKind::PollOrder,
-        StepKind::FinalizeOrder,
-        StepKind::Issuance,
-    ];
-    ON_THE_WAY.iter().filter_map(|kind| facts.attempts.of(*kind)).max_by_key(|attempt| attempt.last_at)
-}
-
 impl DomainFacts {
     /// Why the certificate is not renewed, as far as is known.
     pub fn renewal_trouble(&self) -> RenewalTrouble {
@@ -94,7 +82,7 @@ impl DomainFacts {
                 what_to_do: "Point the CNAME at the target shown under `delegation`; or delete the domain.",
             };
         }
-        match last_failure(self) {
+        match self.attempts.latest(&ORDER_STEPS) {
             Some(attempt) => RenewalTrouble {
                 reason: attempt.reason.clone(),
                 message: attempt.message.clone(),

@@ -7,11 +7,8 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::{
-    rows::pieces,
-    sums::{Cell, Figures, plus},
-};
-use crate::{StoreError, sql};
+use super::sums::{self, Cell, Figures, plus};
+use crate::StoreError;
 
 pub(crate) const ADD: &str = "
     INSERT INTO report_months AS m (tenant_id, domain_id, kind, dimension, month, value, grade, reports, good, bad, first_day, last_day)
@@ -51,13 +48,7 @@ pub(super) async fn write(
     back: &BTreeMap<Cell, Figures>,
     added: &BTreeMap<Cell, Figures>,
 ) -> Result<(), StoreError> {
-    let (back, added) = (rows(back), rows(added));
-    for (statement, rows) in [(TAKE_BACK, &back), (ADD, &added), (SWEEP_EMPTY, &back)] {
-        for piece in pieces(rows)? {
-            sql::execute(db, statement, vec![piece.into()]).await?;
-        }
-    }
-    Ok(())
+    sums::write(db, [TAKE_BACK, ADD, SWEEP_EMPTY], &rows(back), &rows(added)).await
 }
 
 fn rows(cells: &BTreeMap<Cell, Figures>) -> Vec<Json> {

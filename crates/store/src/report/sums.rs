@@ -201,17 +201,24 @@ impl Sums {
 
     /// Writes all of it: first what is taken back, so that a copy that displaces another finds its rows.
     pub(super) async fn write(self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        for piece in pieces(&rows(&self.back))? {
-            sql::execute(db, TAKE_BACK, vec![piece.into()]).await?;
-        }
-        for piece in pieces(&rows(&self.added))? {
-            sql::execute(db, ADD, vec![piece.into()]).await?;
-        }
-        for piece in pieces(&rows(&self.back))? {
-            sql::execute(db, SWEEP_EMPTY, vec![piece.into()]).await?;
-        }
+        write(db, [TAKE_BACK, ADD, SWEEP_EMPTY], &rows(&self.back), &rows(&self.added)).await?;
         months::write(db, &self.back, &self.added).await
     }
+}
+
+/// Takes back, adds, and sweeps up what is empty then, each by its statement.
+pub(super) async fn write(
+    db: &impl ConnectionTrait,
+    [take_back, add, sweep_empty]: [&str; 3],
+    back: &[Json],
+    added: &[Json],
+) -> Result<(), StoreError> {
+    for (statement, rows) in [(take_back, back), (add, added), (sweep_empty, back)] {
+        for piece in pieces(rows)? {
+            sql::execute(db, statement, vec![piece.into()]).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A report that is there, as far as taking it back goes.

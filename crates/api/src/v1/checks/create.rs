@@ -78,8 +78,5 @@ pub(crate) async fn create_check(
     };
     let mx_hosts = body.value.options.as_ref().and_then(|options| options.mx_hosts).unwrap_or(true);
     let wanted = CheckWanted::Inspection { mx_hosts };
-    let answer = Once::new(&key, body.hash, scope.now())
-        .run(scope.begin().await?, async |tx| ask(tx, &scope, domain, wanted).await)
-        .await?;
-    Ok(answer.respond())
+    ask(&scope, Once::new(&key, body.hash, scope.now()), domain, wanted).await
 }

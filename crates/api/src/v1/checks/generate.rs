@@ -100,8 +100,5 @@ pub(crate) async fn generate_policy(
     body: Json<GeneratePolicy>,
 ) -> Result<HttpResponse, Problem> {
     let (domain, wanted) = body.value.parse(scope.state())?;
-    let answer = Once::new(&key, body.hash, scope.now())
-        .run(scope.begin().await?, async |tx| ask(tx, &scope, domain, wanted).await)
-        .await?;
-    Ok(answer.respond())
+    ask(&scope, Once::new(&key, body.hash, scope.now()), domain, wanted).await
 }
