@@ -1,6 +1,6 @@
 # The commands of this project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-stop test run helm-check deploy-check openapi clients fmt lint arrows test-env-stop bench-edge bench-publication
+.PHONY: help deps demo demo-stop test run helm-check image-check deploy-check openapi clients fmt lint arrows test-env-stop bench-edge bench-publication
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
@@ -22,6 +22,9 @@ run: ## `mtasts all` with its embedded defaults on a private Postgres
 
 helm-check: ## hold the chart to what it promises, with a real Helm and no cluster
 	@scripts/helm-check
+
+image-check: ## build the image and run it as a cluster would (root only; `scripts/image-run --whole` builds all of it)
+	@scripts/image-run
 
 deploy-check: ## run what the chart renders as local processes, and restart each role under load
 	@scripts/deploy-check
