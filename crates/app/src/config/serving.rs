@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use mtasts_edge::{EdgeConfig, ProxyProtocol};
-use mtasts_model::Network;
+use mtasts_edge::EdgeConfig;
 use mtasts_nameserver::{CaaValue, NameServer, NameserverConfig, RateLimit, StaticRecord, TransferLimits, Ttls};
+use mtasts_proxy::ProxyProtocol;
 use serde::Deserialize;
 
 use super::{
@@ -95,18 +95,15 @@ impl EdgeSection {
         config.send_tickets = self.send_tickets;
         config.drain = Duration::from_secs(self.drain_seconds);
         config.ledger_flush = Duration::from_secs(self.ledger_flush_seconds);
-        if !self.proxy_protocol_from.is_empty() {
-            config.proxy_protocol = ProxyProtocol::V2Required { trusted: self.trusted()? };
-        }
+        config.proxy_protocol = behind("edge.proxy_protocol_from", &self.proxy_protocol_from)?;
         Ok(config)
     }
+}
 
-    fn trusted(&self) -> Result<Vec<Network>, ConfigError> {
-        let parse = |text: &String| {
-            text.parse().map_err(|error| ConfigError::value("edge.proxy_protocol_from", format!("{text:?}: {error}")))
-        };
-        self.proxy_protocol_from.iter().map(parse).collect()
-    }
+/// What a key with networks of load balancers says.
+pub(super) fn behind(key: &'static str, balancers: &[String]) -> Result<ProxyProtocol, ConfigError> {
+    let parse = |text: &String| text.parse().map_err(|error| ConfigError::value(key, format!("{text:?}: {error}")));
+    Ok(ProxyProtocol::behind(balancers.iter().map(parse).collect::<Result<_, _>>()?))
 }
 
 pub(super) fn seconds(key: &'static str, value: u64) -> Result<Duration, ConfigError> {

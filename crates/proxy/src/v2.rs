@@ -1,6 +1,4 @@
-//! The PROXY protocol, version 2: the load balancer's word on who the client is.
-//!
-//! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt> §2.2.
+//! Version 2 of the header (§2.2).
 
 use std::{
     io,
@@ -14,7 +12,7 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 const MAX_LENGTH: u16 = 2_048;
 
 /// Reads exactly the header. `None`: the balancer speaks for itself (a health check) or tells no IP address.
-pub(crate) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
     let mut head = [0; 16];
     stream.read_exact(&mut head).await?;
     let (version, command, family) = (head[12] >> 4, head[12] & 15, head[13]);
@@ -41,7 +39,7 @@ mod tests {
     use super::*;
 
     async fn read(bytes: &[u8]) -> io::Result<Option<IpAddr>> {
-        read_header(&mut &*bytes).await
+        super::read(&mut &*bytes).await
     }
 
     fn header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -58,7 +56,7 @@ mod tests {
         let mut bytes = header(0x21, 0x11, &v4);
         bytes.extend(b"hello");
         let mut stream = bytes.as_slice();
-        assert_eq!(read_header(&mut stream).await.unwrap(), Some("192.0.2.7".parse().unwrap()));
+        assert_eq!(super::read(&mut stream).await.unwrap(), Some("192.0.2.7".parse().unwrap()));
         assert_eq!(stream, b"hello");
         let mut v6 = Ipv6Addr::LOCALHOST.octets().to_vec();
         v6.extend([0; 20]);
