@@ -162,7 +162,7 @@ impl ConfigError {
 }
 
 /// Keys with lists, which the environment gives separated by commas.
-const LISTS: [&str; 23] = [
+const LISTS: [&str; 24] = [
     "names.allow_reserved",
     "api.listen",
     "limits.trusted_proxies",
@@ -181,6 +181,7 @@ const LISTS: [&str; 23] = [
     "intake.https_listen",
     "intake.http_listen",
     "intake.trusted_proxies",
+    "intake.proxy_protocol_from",
     "issuer.caa_identities",
     "zone.authoritative",
     "resolver.upstreams",
@@ -377,6 +378,10 @@ mod tests {
             ("[[nameserver.transfers]]\nname = \"ns2\"\n", "nameserver.transfers"),
             ("[nameserver]\nrate_limit_exempt = [\"x\"]\n", "nameserver.rate_limit_exempt"),
             ("[edge]\nproxy_protocol_from = [\"x\"]\n", "edge.proxy_protocol_from"),
+            (
+                "[reports]\nhost = \"reports.sts.test\"\n[intake]\nproxy_protocol_from = [\"10.0.0.0/33\"]\n",
+                "intake.proxy_protocol_from",
+            ),
             ("[oidc.main]\nissuer = \"https://id.example\"\n", "oidc.<name>.audience"),
         ] {
             let error = from_text(text).unwrap().verify(RoleSet::ALL).unwrap_err();

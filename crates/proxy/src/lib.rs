@@ -5,6 +5,8 @@
 //! A header is believed from the operator's own load balancers alone. Where they are named, nobody else is let in: whoever
 //! could come with and without a header could choose its address.
 
+mod header;
+mod v1;
 mod v2;
 
 use std::{io, net::IpAddr};
@@ -26,6 +28,15 @@ pub enum ProxyProtocol {
         /// The load balancers.
         trusted: Vec<Network>,
     },
+}
+
+/// Which headers a listener reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// Version 2 alone.
+    Two,
+    /// Whichever comes.
+    OneOrTwo,
 }
 
 /// Why nothing was taken from a peer.
@@ -54,13 +65,14 @@ impl ProxyProtocol {
         &self,
         stream: &mut (impl AsyncRead + Unpin),
         peer: IpAddr,
+        versions: Versions,
         deadline: Instant,
     ) -> Result<IpAddr, Refused> {
         let Self::Required { trusted } = self else { return Ok(peer) };
         if !trusted.iter().any(|network| network.contains(peer)) {
             return Err(Refused::Stranger);
         }
-        let read = timeout_at(deadline, v2::read(stream)).await.map_err(|_| Refused::Late)?;
+        let read = timeout_at(deadline, header::read(stream, versions)).await.map_err(|_| Refused::Late)?;
         Ok(read.map_err(Refused::Header)?.unwrap_or(peer))
     }
 }

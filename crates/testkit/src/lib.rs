@@ -6,6 +6,7 @@
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when a test's surroundings fail it")]
 
 mod anybody;
+mod balancer;
 mod bind;
 mod cloudflare;
 mod collector;
@@ -22,6 +23,7 @@ mod scripts;
 mod wait;
 
 pub use anybody::Anybody;
+pub use balancer::Balancer;
 pub use bind::Bind;
 pub use cloudflare::{Calls, CloudflareRecord, FakeCloudflare, Fault, SeenRequest};
 pub use collector::{Collector, SeenSpan};

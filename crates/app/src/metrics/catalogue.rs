@@ -360,7 +360,11 @@ pub(super) const CATALOGUE: &[Part] = &[
         role: "intake",
         metrics: &[
             gauge("mtasts_intake_connections", &["via"], "Open connections"),
-            counter("mtasts_intake_connections_refused_total", &["via", "reason"], "Connections closed unread"),
+            counter(
+                "mtasts_intake_connections_refused_total",
+                &["via", "reason"],
+                "Connections closed unread: `full`, `address` (too many of one) or `proxy-header`",
+            ),
             bytes(gauge("mtasts_intake_held_bytes", &[], "Reports in memory")),
             counter("mtasts_intake_lookups_total", &["source"], "Looks for recipients, by where the answer came from"),
             counter(

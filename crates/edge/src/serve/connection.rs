@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use mtasts_proxy::Versions;
 use rustls::{
     HandshakeKind,
     server::{Acceptor, ClientHello, ResolvesServerCert},
@@ -60,7 +61,7 @@ pub(super) async fn serve(mut stream: TcpStream, peer: IpAddr, kind: Kind, worke
 /// Finds out who the client is, and whether there is a place.
 async fn admit(stream: &mut TcpStream, peer: IpAddr, worker: &Worker, deadline: Instant) -> Option<AddressPlace> {
     let shared = &worker.shared;
-    let Ok(client) = shared.config.proxy_protocol.client(stream, peer, deadline).await else {
+    let Ok(client) = shared.config.proxy_protocol.client(stream, peer, Versions::Two, deadline).await else {
         shared.counters.refused_proxy.increment(1);
         return None;
     };

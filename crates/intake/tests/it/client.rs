@@ -24,7 +24,12 @@ pub(crate) struct Smtp<S = TcpStream> {
 impl Smtp {
     /// Connected and greeted.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let mut client = Self { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() };
+        Self::greeted(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    /// Greeted on a connection that was made before.
+    pub(crate) async fn greeted(stream: TcpStream) -> Self {
+        let mut client = Self { stream, read: Vec::new() };
         client.expect(220).await;
         client
     }
