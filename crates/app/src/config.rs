@@ -162,7 +162,7 @@ impl ConfigError {
 }
 
 /// Keys with lists, which the environment gives separated by commas.
-const LISTS: [&str; 24] = [
+const LISTS: [&str; 25] = [
     "names.allow_reserved",
     "api.listen",
     "limits.trusted_proxies",
@@ -175,6 +175,7 @@ const LISTS: [&str; 24] = [
     "nameserver.edge_addresses",
     "nameserver.caa",
     "nameserver.rate_limit_exempt",
+    "nameserver.proxy_protocol_from",
     "reports.rua",
     "reports.addresses",
     "intake.smtp_listen",
@@ -377,6 +378,11 @@ mod tests {
             ),
             ("[[nameserver.transfers]]\nname = \"ns2\"\n", "nameserver.transfers"),
             ("[nameserver]\nrate_limit_exempt = [\"x\"]\n", "nameserver.rate_limit_exempt"),
+            ("[nameserver]\nproxy_protocol_from = [\"192.0.2.1\"]\n", "zone.authoritative"),
+            (
+                "[zone]\nauthoritative = [\"192.0.2.1:53\"]\n[nameserver]\nproxy_protocol_from = [\"x\"]\n",
+                "nameserver.proxy_protocol_from",
+            ),
             ("[edge]\nproxy_protocol_from = [\"x\"]\n", "edge.proxy_protocol_from"),
             (
                 "[reports]\nhost = \"reports.sts.test\"\n[intake]\nproxy_protocol_from = [\"10.0.0.0/33\"]\n",

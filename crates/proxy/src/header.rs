@@ -1,10 +1,10 @@
 //! Headers of either version at the begin of a stream.
 
-use std::{io, net::IpAddr};
+use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::{Versions, v1, v2};
+use crate::{Source, Versions, v1, v2};
 
 /// Octets that tell which version it is. No header of either is shorter.
 pub(crate) const START: usize = 12;
@@ -14,8 +14,14 @@ pub(crate) const START: usize = 12;
 #[error("it is no header of the PROXY protocol")]
 pub(crate) struct Malformed;
 
+impl From<Malformed> for io::Error {
+    fn from(malformed: Malformed) -> Self {
+        Self::new(io::ErrorKind::InvalidData, malformed)
+    }
+}
+
 /// Reads exactly the header. `None`: the balancer speaks for itself, or does not tell who the client is.
-pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), versions: Versions) -> io::Result<Option<IpAddr>> {
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), versions: Versions) -> io::Result<Option<Source>> {
     let mut start = [0; START];
     stream.read_exact(&mut start).await?;
     let read = if start == v2::SIGNATURE {
@@ -25,14 +31,14 @@ pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), versions: Versio
     } else {
         Err(Malformed)
     };
-    read.map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed))
+    Ok(read?)
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
         collections::VecDeque,
-        net::Ipv6Addr,
+        net::{IpAddr, Ipv6Addr},
         pin::Pin,
         task::{Context, Poll},
     };
@@ -43,7 +49,8 @@ mod tests {
     use super::*;
 
     async fn of_either(bytes: &[u8]) -> io::Result<Option<IpAddr>> {
-        read(&mut &*bytes, Versions::OneOrTwo).await
+        let source = read(&mut &*bytes, Versions::OneOrTwo).await?;
+        Ok(source.map(|source| source.address))
     }
 
     fn header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -60,8 +67,8 @@ mod tests {
         for mut bytes in [header(0x21, 0x11, &v4), b"PROXY TCP4 192.0.2.7 127.0.0.1 1 2\r\n".to_vec()] {
             bytes.extend(b"hello");
             let mut stream = bytes.as_slice();
-            let client = read(&mut stream, Versions::OneOrTwo).await.unwrap();
-            assert_eq!(client, Some("192.0.2.7".parse().unwrap()));
+            let source = read(&mut stream, Versions::OneOrTwo).await.unwrap();
+            assert_eq!(source, Some(Source { address: "192.0.2.7".parse().unwrap(), by_datagram: false }));
             assert_eq!(stream, b"hello");
         }
         let mut v6 = Ipv6Addr::LOCALHOST.octets().to_vec();
@@ -85,6 +92,27 @@ mod tests {
         assert!(of_either(&header(0x21, 0x11, &[0; 4_000])).await.is_err(), "endless TLVs");
         assert!(of_either(&header(0x21, 0x11, &[0; 12])[..20]).await.is_err(), "the stream ends");
         assert!(of_either(b"EHLO mx.example.net\r\n").await.is_err(), "no header");
+    }
+
+    #[test]
+    fn a_datagrams_header_is_told_from_what_follows() {
+        let v4 = [192, 0, 2, 7, 127, 0, 0, 1, 0x12, 0x34, 0, 53];
+        let source = |by_datagram| Some(Source { address: "192.0.2.7".parse().unwrap(), by_datagram });
+        let datagram = |family, rest: &[u8]| [&header(0x21, family, &v4)[..], rest].concat();
+        assert_eq!(v2::split(&datagram(0x12, b"hello")), Ok((source(true), &b"hello"[..])));
+        assert_eq!(v2::split(&datagram(0x11, b"")), Ok((source(false), &b""[..])));
+        assert_eq!(v2::split(&header(0x20, 0, &[])), Ok((None, &b""[..])));
+        let mapped = [&"::ffff:192.0.2.7".parse::<Ipv6Addr>().unwrap().octets()[..], &[0; 20]].concat();
+        assert_eq!(v2::split(&header(0x21, 0x22, &mapped)), Ok((source(true), &b""[..])));
+        let whole = datagram(0x12, b"");
+        for cut in 0..whole.len() {
+            assert_eq!(v2::split(&whole[..cut]), Err(Malformed), "{cut}");
+        }
+        assert_eq!(v2::split(b"PROXY TCP4 192.0.2.7 127.0.0.1 1 2\r\nhello"), Err(Malformed));
+        let longest = header(0x21, 0x12, &[7; 2_048]);
+        assert_eq!(longest.len(), v2::MAX_HEADER);
+        assert!(v2::split(&longest).is_ok());
+        assert_eq!(v2::split(&header(0x21, 0x12, &[7; 2_049])), Err(Malformed));
     }
 
     /// A stream that comes in pieces.
@@ -150,6 +178,9 @@ mod tests {
                 prop_assert_eq!(whole, &bytes[length(&bytes)..]);
                 prop_assert_eq!(pieces.0.into_iter().flatten().collect::<Vec<_>>(), whole);
             }
+            // A datagram of the same octets says the same.
+            let second = runtime.block_on(read(&mut bytes.as_slice(), Versions::Two)).ok();
+            prop_assert_eq!(v2::split(&bytes).ok(), second.map(|source| (source, whole)));
         }
     }
 }

@@ -30,6 +30,15 @@ pub enum ProxyProtocol {
     },
 }
 
+/// Who a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// Its address, and never an IPv4 address within IPv6.
+    pub address: IpAddr,
+    /// It came by datagrams, so nobody has proved that the address is its own, however the load balancer passes it on.
+    pub by_datagram: bool,
+}
+
 /// Which headers a listener reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Versions {
@@ -59,6 +68,14 @@ impl ProxyProtocol {
         if trusted.is_empty() { Self::Off } else { Self::Required { trusted } }
     }
 
+    /// Octets of the longest header that may come.
+    pub fn longest_header(&self) -> usize {
+        match self {
+            Self::Off => 0,
+            Self::Required { .. } => v2::MAX_HEADER,
+        }
+    }
+
     /// Whom a connection of `peer` is for: reads exactly the header, until `deadline`, where one is required. A load
     /// balancer that speaks for itself (a health check) is the client.
     pub async fn client(
@@ -68,11 +85,71 @@ impl ProxyProtocol {
         versions: Versions,
         deadline: Instant,
     ) -> Result<IpAddr, Refused> {
-        let Self::Required { trusted } = self else { return Ok(peer) };
-        if !trusted.iter().any(|network| network.contains(peer)) {
-            return Err(Refused::Stranger);
+        Ok(self.source(stream, peer, versions, deadline).await?.address)
+    }
+
+    /// As [`Self::client`], and how it came to the load balancer.
+    pub async fn source(
+        &self,
+        stream: &mut (impl AsyncRead + Unpin),
+        peer: IpAddr,
+        versions: Versions,
+        deadline: Instant,
+    ) -> Result<Source, Refused> {
+        let itself = Source { address: peer, by_datagram: false };
+        if !self.wants_header(peer)? {
+            return Ok(itself);
         }
         let read = timeout_at(deadline, header::read(stream, versions)).await.map_err(|_| Refused::Late)?;
-        Ok(read.map_err(Refused::Header)?.unwrap_or(peer))
+        Ok(read.map_err(Refused::Header)?.unwrap_or(itself))
+    }
+
+    /// Whom a datagram of `peer` is for, and what is left of it without its header, which is of version 2.
+    pub fn source_of_datagram<'a>(&self, datagram: &'a [u8], peer: IpAddr) -> Result<(Source, &'a [u8]), Refused> {
+        let itself = Source { address: peer, by_datagram: true };
+        if !self.wants_header(peer)? {
+            return Ok((itself, datagram));
+        }
+        let (source, rest) = v2::split(datagram).map_err(|malformed| Refused::Header(malformed.into()))?;
+        Ok((source.unwrap_or(itself), rest))
+    }
+
+    fn wants_header(&self, peer: IpAddr) -> Result<bool, Refused> {
+        match self {
+            Self::Off => Ok(false),
+            Self::Required { trusted } if trusted.iter().any(|network| network.contains(peer)) => Ok(true),
+            Self::Required { .. } => Err(Refused::Stranger),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn behind(trusted: &str) -> ProxyProtocol {
+        ProxyProtocol::behind(vec![trusted.parse().unwrap()])
+    }
+
+    #[test]
+    fn a_datagram_needs_a_header_and_a_load_balancer() {
+        let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\xc0\0\x02\x07\x7f\0\0\x01\0\x01\0\x35";
+        let datagram = [&header[..], b"hello"].concat();
+        let peer: IpAddr = "10.0.0.1".parse().unwrap();
+        let told = |protocol: &ProxyProtocol, datagram: &[u8]| {
+            let (source, rest) = protocol.source_of_datagram(datagram, peer).ok()?;
+            Some((source.address.to_string(), rest.to_vec()))
+        };
+        assert_eq!(told(&behind("10.0.0.0/8"), &datagram), Some(("192.0.2.7".to_owned(), b"hello".to_vec())));
+        assert_eq!(told(&behind("10.0.0.0/8"), b"hello"), None);
+        assert_eq!(told(&behind("10.1.0.0/16"), &datagram), None);
+        assert_eq!(told(&behind("10.1.0.0/16"), b"hello"), None);
+        assert_eq!(told(&ProxyProtocol::Off, &datagram), Some(("10.0.0.1".to_owned(), datagram.clone())));
+    }
+
+    #[test]
+    fn without_a_load_balancer_it_is_off() {
+        assert_eq!(ProxyProtocol::behind(Vec::new()), ProxyProtocol::default());
+        assert_eq!(ProxyProtocol::Off.longest_header(), 0);
     }
 }

@@ -8,7 +8,10 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::header::{Malformed, START};
+use crate::{
+    Source,
+    header::{Malformed, START},
+};
 
 /// What every line begins with.
 pub(crate) const WORD: &[u8] = b"PROXY ";
@@ -19,7 +22,7 @@ const MAX_LINE: usize = 107;
 pub(crate) async fn read_on(
     start: [u8; START],
     stream: &mut (impl AsyncRead + Unpin),
-) -> io::Result<Result<Option<IpAddr>, Malformed>> {
+) -> io::Result<Result<Option<Source>, Malformed>> {
     let mut line = start.to_vec();
     // Octet by octet, as what follows the line is not ours.
     while !line.ends_with(b"\r\n") {
@@ -32,7 +35,7 @@ pub(crate) async fn read_on(
     Ok(parse(&line))
 }
 
-fn parse(line: &[u8]) -> Result<Option<IpAddr>, Malformed> {
+fn parse(line: &[u8]) -> Result<Option<Source>, Malformed> {
     let line = str::from_utf8(line).map_err(|_| Malformed)?;
     let words: Vec<&str> = line.split(' ').collect();
     match words.as_slice() {
@@ -48,9 +51,9 @@ fn parse(line: &[u8]) -> Result<Option<IpAddr>, Malformed> {
     }
 }
 
-fn client<Address: FromStr + Into<IpAddr>>(source: &str, destination: &str) -> Result<Option<IpAddr>, Malformed> {
+fn client<Address: FromStr + Into<IpAddr>>(source: &str, destination: &str) -> Result<Option<Source>, Malformed> {
     match (source.parse::<Address>(), destination.parse::<Address>()) {
-        (Ok(source), Ok(_)) => Ok(Some(source.into())),
+        (Ok(source), Ok(_)) => Ok(Some(Source { address: source.into().to_canonical(), by_datagram: false })),
         _ => Err(Malformed),
     }
 }
@@ -65,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_clients_address_is_read() {
-        let read = |line: &str| parse(line.as_bytes()).map(|client| client.map(|client| client.to_string()));
+        let read = |line: &str| parse(line.as_bytes()).map(|source| source.map(|source| source.address.to_string()));
         assert_eq!(read("PROXY TCP4 192.0.2.7 198.51.100.1 56324 25"), Ok(Some("192.0.2.7".to_owned())));
         assert_eq!(read("PROXY TCP6 2001:db8::7 2001:db8::1 56324 25"), Ok(Some("2001:db8::7".to_owned())));
         assert_eq!(read("PROXY UNKNOWN"), Ok(None));

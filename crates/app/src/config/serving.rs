@@ -148,6 +148,8 @@ pub(crate) struct NameserverSection {
     pub(crate) rate_limit_slip: u32,
     /// Networks that are never limited, besides loopback.
     pub(crate) rate_limit_exempt: Vec<String>,
+    /// Networks of load balancers that send the PROXY protocol, version 2; not empty: all others are refused.
+    pub(crate) proxy_protocol_from: Vec<String>,
     /// Keys that the zone is signed with; empty: it is not signed.
     pub(crate) dnssec_keys: Vec<DnssecKeyConfig>,
     pub(crate) dnssec_validity_days: u16,
@@ -190,6 +192,7 @@ impl Default for NameserverSection {
             rate_limit_errors_per_second: limits.errors_per_second,
             rate_limit_slip: limits.slip,
             rate_limit_exempt: Vec::new(),
+            proxy_protocol_from: Vec::new(),
             dnssec_keys: Vec::new(),
             dnssec_validity_days: 7,
             dnssec_parent: DnssecParent::Publish,
@@ -217,6 +220,7 @@ impl NameserverSection {
         made.transfers = self.transfer_peers()?;
         made.transfer_limits = self.transfer_limits()?;
         made.rate_limit = self.rate_limits()?;
+        made.proxy_protocol = behind("nameserver.proxy_protocol_from", &self.proxy_protocol_from)?;
         made.serial_epoch = self.serial_epoch;
         made.replica_path = Some(self.replica_file.clone().unwrap_or_else(|| config.data_dir.join("nameserver.redb")));
         Ok(made)

@@ -178,6 +178,11 @@ pub(super) const CATALOGUE: &[Part] = &[
             ),
             counter("mtasts_nameserver_notifications_total", &["outcome"], "NOTIFY messages to secondaries"),
             counter(
+                "mtasts_nameserver_proxy_headers_refused_total",
+                &["transport"],
+                "Packets dropped and connections closed, because they are of no load balancer or lack its PROXY header",
+            ),
+            counter(
                 "mtasts_nameserver_queries_total",
                 &["transport", "type", "rcode"],
                 "Answers; types that nobody needs are `other`",
