@@ -50,12 +50,18 @@ const DATAGRAM: u8 = 2;
 
 /// A header that names this client, and what follows it.
 fn announced(client: [u8; 4], transport: u8, packet: &[u8]) -> Vec<u8> {
+    announced_with(client, transport, 2, packet)
+}
+
+/// With so many octets in a TLV that nobody knows.
+fn announced_with(client: [u8; 4], transport: u8, octets: u16, packet: &[u8]) -> Vec<u8> {
     let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
-    bytes.extend([0x10 | transport, 0, 12 + 5]);
+    bytes.push(0x10 | transport);
+    bytes.extend((12 + 3 + octets).to_be_bytes());
     bytes.extend(client);
-    bytes.extend([127, 0, 0, 1, 0x30, 0x39, 0, 53]);
-    // A TLV that nobody knows.
-    bytes.extend([0xe0, 0, 2, 7, 7]);
+    bytes.extend([127, 0, 0, 1, 0x30, 0x39, 0, 53, 0xe0]);
+    bytes.extend(octets.to_be_bytes());
+    bytes.resize(bytes.len() + usize::from(octets), 7);
     bytes.extend(packet);
     bytes
 }
@@ -86,6 +92,16 @@ async fn questions_are_answered_after_their_header_and_without_one() {
     for sent in [announced([192, 0, 2, 1], DATAGRAM, &packet()), local(&packet())] {
         assert_eq!(read(send(address, &sent).await).answers.len(), 1);
     }
+    // The longest header before the longest question: its OPT record, which ends it, gets an option of zeros.
+    let mut longest = packet();
+    longest.truncate(longest.len() - 2);
+    let option = 4_096 - longest.len() - 6;
+    for number in [option + 4, 65_001, option] {
+        longest.extend(u16::try_from(number).unwrap().to_be_bytes());
+    }
+    longest.resize(4_096, 0);
+    let sent = announced_with([192, 0, 2, 1], DATAGRAM, 2_048 - 15, &longest);
+    assert_eq!(read(send(address, &sent).await).answers.len(), 1);
     for header in [announced([192, 0, 2, 1], STREAM, b""), local(b"")] {
         let mut stream = connected(address, &header).await;
         for _ in 0..3 {
