@@ -162,7 +162,7 @@ impl ConfigError {
 }
 
 /// Keys with lists, which the environment gives separated by commas.
-const LISTS: [&str; 23] = [
+const LISTS: [&str; 25] = [
     "names.allow_reserved",
     "api.listen",
     "limits.trusted_proxies",
@@ -175,12 +175,14 @@ const LISTS: [&str; 23] = [
     "nameserver.edge_addresses",
     "nameserver.caa",
     "nameserver.rate_limit_exempt",
+    "nameserver.proxy_protocol_from",
     "reports.rua",
     "reports.addresses",
     "intake.smtp_listen",
     "intake.https_listen",
     "intake.http_listen",
     "intake.trusted_proxies",
+    "intake.proxy_protocol_from",
     "issuer.caa_identities",
     "zone.authoritative",
     "resolver.upstreams",
@@ -376,7 +378,16 @@ mod tests {
             ),
             ("[[nameserver.transfers]]\nname = \"ns2\"\n", "nameserver.transfers"),
             ("[nameserver]\nrate_limit_exempt = [\"x\"]\n", "nameserver.rate_limit_exempt"),
+            ("[nameserver]\nproxy_protocol_from = [\"192.0.2.1\"]\n", "zone.authoritative"),
+            (
+                "[zone]\nauthoritative = [\"192.0.2.1:53\"]\n[nameserver]\nproxy_protocol_from = [\"x\"]\n",
+                "nameserver.proxy_protocol_from",
+            ),
             ("[edge]\nproxy_protocol_from = [\"x\"]\n", "edge.proxy_protocol_from"),
+            (
+                "[reports]\nhost = \"reports.sts.test\"\n[intake]\nproxy_protocol_from = [\"10.0.0.0/33\"]\n",
+                "intake.proxy_protocol_from",
+            ),
             ("[oidc.main]\nissuer = \"https://id.example\"\n", "oidc.<name>.audience"),
         ] {
             let error = from_text(text).unwrap().verify(RoleSet::ALL).unwrap_err();

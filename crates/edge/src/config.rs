@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use mtasts_model::Network;
+use mtasts_proxy::ProxyProtocol;
 
 /// Settings of one edge. Start from [`EdgeConfig::new`] and change what differs.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub struct EdgeConfig {
     pub max_connections: usize,
     /// Connections at a time from one IPv4 address or one IPv6 /64.
     pub max_connections_per_address: usize,
-    /// Whether a load balancer in front tells the client's address.
+    /// Whether load balancers in front tell the client's address, by version 2 of the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
     /// Whether to offer TLS session tickets. Senders hardly ever resume, and tickets cost each handshake.
     pub send_tickets: bool,
@@ -66,16 +66,4 @@ impl EdgeConfig {
             poll: Duration::from_secs(2),
         }
     }
-}
-
-/// The PROXY protocol, version 2 (haproxy's `proxy-protocol.txt`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    /// The peer is the client.
-    Off,
-    /// Every connection must begin with a version 2 header and come from one of these networks; others are closed.
-    V2Required {
-        /// The load balancers.
-        trusted: Vec<Network>,
-    },
 }

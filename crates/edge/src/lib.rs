@@ -22,13 +22,12 @@ mod http;
 mod intermediates;
 mod keys;
 mod ledger;
-mod proxy;
 mod readiness;
 mod replica;
 mod serve;
 mod tls;
 
-pub use config::{EdgeConfig, ProxyProtocol};
+pub use config::EdgeConfig;
 pub use edge::{Edge, EdgeHandle};
 pub use error::{EdgeError, FeedError, KeyOpenError};
 pub use feed::{Feed, KeyOpener};

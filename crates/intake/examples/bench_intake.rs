@@ -26,17 +26,12 @@ use mtasts_model::{
     ZoneName, lifecycle::MxSource,
 };
 use mtasts_store::{Actor, NewDomain, NewTenant, Role, Store, StoreConfig, migrate};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::aws_lc_rs as provider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use mtasts_testkit::Anybody;
+use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
-use tokio_rustls::TlsConnector;
 
 const HOST: &str = "reports.sts.example.net";
 const TENANTS: usize = 10;
@@ -153,7 +148,7 @@ async fn connection(load: Arc<Load>) -> (Vec<Duration>, usize) {
         "http" => http(stream, &load).await,
         "https" => {
             let name = ServerName::try_from(HOST).expect("a name");
-            http(connector().connect(name, stream).await.expect("TLS"), &load).await
+            http(Anybody::connector().connect(name, stream).await.expect("TLS"), &load).await
         }
         _ => smtp(stream, &load).await,
     }
@@ -230,53 +225,4 @@ async fn smtp<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, load: &Load) -> 
         }
     }
     (times, refused)
-}
-
-fn connector() -> TlsConnector {
-    let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
-}
-
-/// The certificate of the bench is nobody's.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -18,6 +18,18 @@ struct Open {
     by_client: HashMap<IpAddr, usize>,
 }
 
+impl Open {
+    fn count(&mut self, client: IpAddr, max: usize) -> Result<(), NoPlace> {
+        let count = self.by_client.entry(client).or_default();
+        // The cap is above 0, so an entry that was just made is not refused and stays in use.
+        if *count >= max {
+            return Err(NoPlace::ClientFull);
+        }
+        *count += 1;
+        Ok(())
+    }
+}
+
 /// A place among the connections. Gives it back when dropped.
 pub(crate) struct Place {
     admission: Arc<Admission>,
@@ -53,12 +65,7 @@ impl Admission {
             return Err(NoPlace::Full);
         }
         if let Some(client) = client {
-            let count = open.by_client.entry(client).or_default();
-            // The cap is above 0, so an entry that was just made is not refused and stays in use.
-            if *count >= self.max_per_client {
-                return Err(NoPlace::ClientFull);
-            }
-            *count += 1;
+            open.count(client, self.max_per_client)?;
         }
         open.all += 1;
         drop(open);
@@ -67,6 +74,16 @@ impl Admission {
 
     pub(crate) fn open(&self) -> usize {
         self.open.lock().all
+    }
+}
+
+impl Place {
+    /// Counts a place of nobody in particular to the client that it turns out to be for.
+    pub(crate) fn assign(&mut self, client: IpAddr) -> Result<(), NoPlace> {
+        let client = site(client);
+        self.admission.open.lock().count(client, self.admission.max_per_client)?;
+        self.client = Some(client);
+        Ok(())
     }
 }
 
@@ -102,5 +119,20 @@ mod tests {
         assert_eq!(admission.open(), 2);
         assert!(admission.enter(client("2001:db8::2")).is_ok());
         assert_eq!(admission.open.lock().by_client.len(), 1);
+    }
+
+    #[test]
+    fn a_place_that_is_assigned_later_counts_as_any_other() {
+        let admission = Admission::new(3, 1);
+        let client: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut first = admission.enter(None).ok().unwrap();
+        let mut second = admission.enter(None).ok().unwrap();
+        assert_eq!(first.assign(client), Ok(()));
+        assert_eq!(second.assign(client), Err(NoPlace::ClientFull));
+        drop(second);
+        assert_eq!(admission.enter(Some(client)).err(), Some(NoPlace::ClientFull), "the refused one freed no other");
+        drop(first);
+        assert_eq!(admission.open(), 0);
+        assert!(admission.open.lock().by_client.is_empty());
     }
 }

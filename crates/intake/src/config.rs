@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use mtasts_model::{HostName, Network};
+use mtasts_proxy::ProxyProtocol;
 
 /// Settings of one intake. Start from [`IntakeConfig::new`] and change what differs.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct IntakeConfig {
     pub reports_a_day: u64,
     /// Proxies whose `X-Forwarded-For` is believed. They are not counted as one address.
     pub trusted_proxies: Vec<Network>,
+    /// Whether load balancers before `smtp` and `https` tell the client's address, by either version of the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
     /// What strangers may cost.
     pub limits: Limits,
     /// Whom those who write to the postmaster are told to write to instead.
@@ -38,7 +41,7 @@ pub struct Limits {
     pub max_connections: usize,
     /// Of these, from one IPv4 address or one IPv6 /64.
     pub max_connections_per_address: usize,
-    /// For a TLS handshake, and for the header of a request.
+    /// For a PROXY header, for a TLS handshake, and for the header of a request.
     pub header_deadline: Duration,
     /// For the body of a request.
     pub body_deadline: Duration,
@@ -89,6 +92,7 @@ impl IntakeConfig {
             certificate: None,
             reports_a_day: 20_000,
             trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
             limits: Limits::default(),
             postmaster: None,
         }

@@ -1,7 +1,10 @@
 //! Metrics.
 
+use std::net::IpAddr;
+
 use metrics::{counter, gauge, histogram};
 use mtasts_model::report::ReportVia;
+use mtasts_proxy::Refused;
 
 /// What became of what somebody wanted to deliver, as the label of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,12 @@ pub(crate) fn octets(via: ReportVia, octets: usize) {
 
 pub(crate) fn refused_connection(via: ReportVia, reason: &'static str) {
     counter!("mtasts_intake_connections_refused_total", "via" => via.as_str(), "reason" => reason).increment(1);
+}
+
+/// A connection that does not begin as load balancers' do.
+pub(crate) fn refused_header(via: ReportVia, peer: IpAddr, error: &Refused) {
+    tracing::debug!(%peer, %error, "a connection was refused");
+    refused_connection(via, "proxy-header");
 }
 
 pub(crate) fn session(used_tls: bool) {

@@ -21,7 +21,7 @@ use crate::{
     desk::Desk,
     directory::Directory,
     error::{IntakeError, causes},
-    http::Server,
+    http::{ALPN, Server},
     smtp,
     tls::Certificate,
 };
@@ -96,7 +96,7 @@ impl Intake {
         let server = if http.is_empty() && https.is_empty() {
             None
         } else {
-            Some(Server::start(&shared, http, https, certificate.settings(&[])?)?)
+            Some(Server::start(&shared, http, https, certificate.settings(&ALPN)?)?)
         };
         let mut tasks = writers;
         tasks.push(tokio::spawn(Arc::clone(&certificate).follow()));

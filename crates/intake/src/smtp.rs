@@ -7,16 +7,26 @@ mod reply;
 mod session;
 mod wire;
 
-use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use mtasts_model::report::ReportVia;
+use mtasts_proxy::Versions;
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use self::session::Session;
-use crate::{counters, intake::Shared};
+use crate::{
+    admission::{NoPlace, Place},
+    counters,
+    intake::Shared,
+};
 
 /// After too many open files, or the like.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -41,24 +51,39 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 fn open(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
-    let place = match shared.smtp_places.enter(Some(peer.ip())) {
+    // Whom it is for is known once it has been read, and then the place is counted to them.
+    let place = match shared.smtp_places.enter(None) {
         Ok(place) => place,
-        Err(full) => {
-            counters::refused_connection(ReportVia::Smtp, full.reason());
-            // A new connection has room for it; if not, the end of the connection says the same.
-            let _ = stream.into_std().and_then(|mut stream| stream.write_all(TOO_MANY));
-            return;
-        }
+        Err(full) => return refuse(stream, full),
     };
     // Answers are short, and waited for.
     let _ = stream.set_nodelay(true);
-    let session = Session::new(Arc::clone(shared), peer.ip().to_canonical());
     let cut = shared.cut.clone();
+    let served = serve(stream, peer.ip().to_canonical(), place, Arc::clone(shared));
     shared.sessions.spawn(async move {
         tokio::select! {
             () = cut.cancelled() => {}
-            () = session.run(stream) => {}
+            () = served => {}
         }
-        drop(place);
     });
+}
+
+/// Serves a connection to its end, and gives its place back.
+async fn serve(mut stream: TcpStream, peer: IpAddr, mut place: Place, shared: Arc<Shared>) {
+    let config = &shared.config;
+    let deadline = Instant::now() + config.limits.header_deadline;
+    let client = match config.proxy_protocol.client(&mut stream, peer, Versions::OneOrTwo, deadline).await {
+        Ok(client) => client,
+        Err(error) => return counters::refused_header(ReportVia::Smtp, peer, &error),
+    };
+    if let Err(full) = place.assign(client) {
+        return refuse(stream, full);
+    }
+    Session::new(Arc::clone(&shared), client).run(stream).await;
+}
+
+fn refuse(stream: TcpStream, full: NoPlace) {
+    counters::refused_connection(ReportVia::Smtp, full.reason());
+    // A new connection has room for it; if not, the end of the connection says the same.
+    let _ = stream.into_std().and_then(|mut stream| stream.write_all(TOO_MANY));
 }

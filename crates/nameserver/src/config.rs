@@ -3,6 +3,7 @@
 use std::{io, net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
 
 use mtasts_model::ZoneName;
+use mtasts_proxy::ProxyProtocol;
 
 use super::{
     dnssec::{DnssecConfig, DnssecError},
@@ -37,6 +38,9 @@ pub struct NameserverConfig {
     pub replica_path: Option<PathBuf>,
     /// Signs the zone. `None`: it is not signed.
     pub dnssec: Option<DnssecConfig>,
+    /// Whether load balancers before all of `listen` tell the client's address, by version 2 of the PROXY protocol, before each
+    /// datagram and at the begin of each connection.
+    pub proxy_protocol: ProxyProtocol,
     /// Limits.
     pub limits: Limits,
     /// Secondaries that may transfer the zone, and are told of changes. Empty: nobody may. Not for a signed zone, see
@@ -72,6 +76,7 @@ impl NameserverConfig {
             static_records: Vec::new(),
             replica_path: None,
             dnssec: None,
+            proxy_protocol: ProxyProtocol::Off,
             limits: Limits::default(),
             transfers: Vec::new(),
             transfer_limits: TransferLimits::default(),
@@ -140,7 +145,7 @@ pub struct Limits {
     pub tcp_connections: usize,
     /// Open TCP connections of one address.
     pub tcp_connections_per_address: usize,
-    /// For each question on a TCP connection to arrive whole, and for its answer to be taken.
+    /// For a PROXY header, for each question on a TCP connection to arrive whole, and for its answer to be taken.
     pub tcp_idle: Duration,
     /// For a TCP connection in all, besides zone transfers.
     pub tcp_lifetime: Duration,

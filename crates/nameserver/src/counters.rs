@@ -49,6 +49,8 @@ pub(super) struct Counters {
     dropped: Counter,
     truncated: Counter,
     tcp_refused: Counter,
+    /// Over UDP, then TCP.
+    headers_refused: [Counter; 2],
     feed_errors: Counter,
     records_refused: Counter,
     /// By category; dropped, then truncated.
@@ -82,6 +84,8 @@ impl Counters {
             dropped: counter!("mtasts_nameserver_dropped_packets_total"),
             truncated: counter!("mtasts_nameserver_truncated_answers_total"),
             tcp_refused: counter!("mtasts_nameserver_tcp_connections_refused_total"),
+            headers_refused: ["udp", "tcp"]
+                .map(|transport| counter!("mtasts_nameserver_proxy_headers_refused_total", "transport" => transport)),
             feed_errors: counter!("mtasts_nameserver_feed_errors_total"),
             records_refused: counter!("mtasts_nameserver_feed_records_refused_total"),
             limited: Category::ALL.map(|category| {
@@ -145,6 +149,11 @@ impl Counters {
 
     pub(super) fn tcp_refused(&self) {
         self.tcp_refused.increment(1);
+    }
+
+    /// A packet or a connection that does not begin as load balancers' do.
+    pub(super) fn header_refused(&self, transport: Transport) {
+        self.headers_refused[usize::from(transport == Transport::Tcp)].increment(1);
     }
 
     pub(super) fn feed_error(&self) {

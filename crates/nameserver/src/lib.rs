@@ -126,6 +126,7 @@ impl Nameserver {
             transfers: Transfers::new(peers, &config.transfer_limits),
             limiter: config.rate_limit.clone().map(RateLimiter::new),
             clock,
+            proxy_protocol: config.proxy_protocol.clone(),
         });
         let status = Arc::new(Status::default());
         status.set_position(start.position);

@@ -11,6 +11,7 @@ use mtasts_dns::{
     tsig::{AnswerSigner, verify_request},
 };
 use mtasts_model::Clock;
+use mtasts_proxy::ProxyProtocol;
 use tokio::time::Instant;
 
 use super::{
@@ -45,6 +46,8 @@ pub(super) struct Responder {
     /// `None`: not limited.
     pub(super) limiter: Option<RateLimiter>,
     pub(super) clock: Arc<dyn Clock>,
+    /// What must stand before packets and connections. Whoever reads them finds it out.
+    pub(super) proxy_protocol: ProxyProtocol,
 }
 
 /// A client, and how long an answer it takes.

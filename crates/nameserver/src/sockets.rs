@@ -78,7 +78,7 @@ fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 
 /// Answers one socket's questions in its own task: an answer takes microseconds, so none is spawned for each.
 pub(super) async fn serve_udp(socket: UdpSocket, responder: Arc<Responder>, shutdown: CancellationToken) {
-    let mut buffer = vec![0; MAX_QUESTION];
+    let mut buffer = vec![0; responder.proxy_protocol.longest_header() + MAX_QUESTION];
     loop {
         let received = tokio::select! {
             biased;
@@ -99,7 +99,15 @@ pub(super) async fn serve_udp(socket: UdpSocket, responder: Arc<Responder>, shut
             continue;
         }
         let Some(packet) = buffer.get(..length) else { continue };
-        if let Some(Reply::Message(answer)) = responder.respond(packet, Transport::Udp, from.ip())
+        let (client, packet) = match responder.proxy_protocol.source_of_datagram(packet, from.ip()) {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::debug!(%error, %from, "a datagram was dropped");
+                responder.counters.header_refused(Transport::Udp);
+                continue;
+            }
+        };
+        if let Some(Reply::Message(answer)) = responder.respond(packet, Transport::Udp, client.address)
             && let Err(error) = socket.send_to(&answer, from).await
         {
             tracing::debug!(%error, %from, "an answer could not be sent");

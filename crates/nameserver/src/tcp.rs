@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use mtasts_proxy::{Source, Versions};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -30,22 +31,34 @@ pub(super) struct Open(Mutex<(usize, HashMap<IpAddr, usize>)>);
 /// One place among the open connections, given back when dropped.
 struct Place {
     open: Arc<Open>,
-    address: IpAddr,
+    /// Once it is known.
+    client: Option<IpAddr>,
     responder: Arc<Responder>,
 }
 
 impl Place {
-    fn take(open: &Arc<Open>, address: IpAddr, limits: &Limits, responder: &Arc<Responder>) -> Option<Self> {
+    fn take(open: &Arc<Open>, limits: &Limits, responder: &Arc<Responder>) -> Option<Self> {
         let mut guard = open.0.lock();
-        let (all, by_address) = &mut *guard;
-        let here = by_address.get(&address).copied().unwrap_or(0);
-        if *all >= limits.tcp_connections || here >= limits.tcp_connections_per_address {
+        let (all, _) = &mut *guard;
+        if *all >= limits.tcp_connections {
             return None;
         }
         *all += 1;
-        by_address.insert(address, here + 1);
         responder.counters.tcp_open.increment(1.0);
-        Some(Self { open: Arc::clone(open), address, responder: Arc::clone(responder) })
+        Some(Self { open: Arc::clone(open), client: None, responder: Arc::clone(responder) })
+    }
+
+    /// Counts it to this client. False if that has as many as it may.
+    fn assign(&mut self, client: IpAddr, limits: &Limits) -> bool {
+        let mut guard = self.open.0.lock();
+        let (_, by_address) = &mut *guard;
+        let here = by_address.get(&client).copied().unwrap_or(0);
+        if here >= limits.tcp_connections_per_address {
+            return false;
+        }
+        by_address.insert(client, here + 1);
+        self.client = Some(client);
+        true
     }
 }
 
@@ -54,10 +67,12 @@ impl Drop for Place {
         let mut guard = self.open.0.lock();
         let (all, by_address) = &mut *guard;
         *all = all.saturating_sub(1);
-        if let Some(here) = by_address.get_mut(&self.address) {
+        if let Some(client) = self.client
+            && let Some(here) = by_address.get_mut(&client)
+        {
             *here = here.saturating_sub(1);
             if *here == 0 {
-                by_address.remove(&self.address);
+                by_address.remove(&client);
             }
         }
         self.responder.counters.tcp_open.decrement(1.0);
@@ -88,29 +103,59 @@ pub(super) async fn serve_tcp(
                 continue;
             }
         };
-        let Some(place) = Place::take(&open, from.ip(), &limits, &responder) else {
+        let Some(place) = Place::take(&open, &limits, &responder) else {
             responder.counters.tcp_refused();
             continue;
         };
         let (responder, shutdown) = (Arc::clone(&responder), shutdown.clone());
         tasks.spawn(async move {
-            if let Err(error) = converse(stream, from.ip(), &limits, &responder, &shutdown).await {
+            if let Err(error) = serve(stream, from.ip(), place, &limits, &responder, &shutdown).await {
                 tracing::debug!(%error, %from, "a TCP connection ended early");
             }
-            drop(place);
         });
     }
+}
+
+/// Finds out who the client is, and answers it if it has a place.
+async fn serve(
+    mut stream: TcpStream,
+    from: IpAddr,
+    mut place: Place,
+    limits: &Limits,
+    responder: &Responder,
+    shutdown: &CancellationToken,
+) -> io::Result<()> {
+    let deadline = Instant::now() + limits.tcp_idle;
+    let told = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => return Ok(()),
+        told = responder.proxy_protocol.source(&mut stream, from, Versions::Two, deadline) => told,
+    };
+    let client = match told {
+        Ok(client) => client,
+        Err(error) => {
+            responder.counters.header_refused(Transport::Tcp);
+            return Err(io::Error::other(error));
+        }
+    };
+    if !place.assign(client.address, limits) {
+        responder.counters.tcp_refused();
+        return Ok(());
+    }
+    converse(stream, client, limits, responder, shutdown).await
 }
 
 /// Answers one question after another. A question that has been read is answered also during shutdown.
 async fn converse(
     mut stream: TcpStream,
-    from: IpAddr,
+    client: Source,
     limits: &Limits,
     responder: &Responder,
     shutdown: &CancellationToken,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    // What came to the load balancer over UDP is answered as over UDP: within its limits of length and rate.
+    let transport = if client.by_datagram { Transport::Udp } else { Transport::Tcp };
     let mut end = Instant::now() + limits.tcp_lifetime;
     let mut question = Vec::new();
     loop {
@@ -128,7 +173,7 @@ async fn converse(
                 }
             }
         }
-        match responder.respond(&question, Transport::Tcp, from) {
+        match responder.respond(&question, transport, client.address) {
             None => return Ok(()),
             Some(Reply::Message(answer)) => {
                 let next = end.min(Instant::now() + limits.tcp_idle);

@@ -1,10 +1,12 @@
 //! What tests need around the code under test: databases of their own, real peers on free loopback ports, and waiting
-//! on conditions. A dev-dependency only; it depends on no crate of ours, and on no database library.
+//! on conditions. A dev-dependency only, and for tools; it depends on no crate of ours, and on no database library.
 //!
 //! Everything here panics with a sentence that says what to do, because a test has no better use for an error.
 
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when a test's surroundings fail it")]
 
+mod anybody;
+mod balancer;
 mod bind;
 mod cloudflare;
 mod collector;
@@ -20,6 +22,8 @@ mod redis;
 mod scripts;
 mod wait;
 
+pub use anybody::Anybody;
+pub use balancer::Balancer;
 pub use bind::Bind;
 pub use cloudflare::{Calls, CloudflareRecord, FakeCloudflare, Fault, SeenRequest};
 pub use collector::{Collector, SeenSpan};

@@ -50,9 +50,11 @@
 {{- $dns := list (printf "0.0.0.0:%d" (int $values.nameserver.ports.dns)) -}}
 {{- if $values.network.ipv6 -}}{{- $dns = append $dns (printf "[::]:%d" (int $values.nameserver.ports.dns)) -}}{{- end -}}
 {{- $_ := set $config.nameserver "listen" $dns -}}
+{{- with $values.nameserver.proxyProtocolFrom -}}{{- $_ := set $config.nameserver "proxy_protocol_from" . -}}{{- end -}}
 {{- $_ := set $config.intake "smtp_listen" (list (printf "%s:%d" $any (int $values.intake.ports.smtp))) -}}
 {{- $_ := set $config.intake "https_listen" (list (printf "%s:%d" $any (int $values.intake.ports.https))) -}}
 {{- $_ := set $config.intake "http_listen" list -}}
+{{- with $values.intake.proxyProtocolFrom -}}{{- $_ := set $config.intake "proxy_protocol_from" . -}}{{- end -}}
 {{- if $values.intake.tlsSecret -}}
 {{- $_ := set $config.intake "certificate_file" (printf "%s/intake/tls.crt" $secrets) -}}
 {{- $_ := set $config.intake "key_file" (printf "%s/intake/tls.key" $secrets) -}}

@@ -6,7 +6,11 @@ use mtasts_intake::{CertificateFiles, IntakeConfig, Limits};
 use mtasts_model::Network;
 use serde::Deserialize;
 
-use super::{Config, ConfigError, sections::loopback, serving::seconds};
+use super::{
+    Config, ConfigError,
+    sections::loopback,
+    serving::{behind, seconds},
+};
 
 /// `[intake]`
 #[derive(Debug, Clone, Deserialize)]
@@ -25,6 +29,9 @@ pub(crate) struct IntakeSection {
     pub(crate) max_connections_per_address: usize,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
     pub(crate) trusted_proxies: Vec<String>,
+    /// Networks of load balancers that send the PROXY protocol to `smtp_listen` and `https_listen`; not empty: all others
+    /// are refused there.
+    pub(crate) proxy_protocol_from: Vec<String>,
     /// Whom those who write to the postmaster are told to write to instead.
     pub(crate) postmaster: Option<String>,
     pub(crate) header_deadline_seconds: u64,
@@ -49,6 +56,7 @@ impl Default for IntakeSection {
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
             trusted_proxies: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()],
+            proxy_protocol_from: Vec::new(),
             postmaster: None,
             header_deadline_seconds: limits.header_deadline.as_secs(),
             body_deadline_seconds: limits.body_deadline.as_secs(),
@@ -86,6 +94,7 @@ impl IntakeSection {
         made.limits = self.limits()?;
         made.reports_a_day = config.quotas.quotas()?.reports_a_day;
         made.trusted_proxies = self.proxies()?;
+        made.proxy_protocol = behind("intake.proxy_protocol_from", &self.proxy_protocol_from)?;
         made.postmaster = self.postmaster()?;
         Ok(Some(made))
     }

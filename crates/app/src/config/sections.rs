@@ -203,6 +203,10 @@ pub(crate) struct ZoneSection {
 
 impl ZoneSection {
     pub(crate) fn authoritative(&self, config: &Config) -> Result<Vec<SocketAddr>, ConfigError> {
+        if self.authoritative.is_empty() && !config.nameserver.proxy_protocol_from.is_empty() {
+            let problem = "nobody is answered past the load balancers: name the addresses at which they can be asked";
+            return Err(ConfigError::value("zone.authoritative", problem));
+        }
         let servers = if self.authoritative.is_empty() { &config.nameserver.listen } else { &self.authoritative };
         if servers.iter().any(|server| server.ip().is_unspecified() || server.port() == 0) {
             let problem = "name the addresses at which the zone's servers can be asked";

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use mtasts_edge::{EdgeConfig, ProxyProtocol};
-use mtasts_model::Network;
+use mtasts_edge::EdgeConfig;
 use mtasts_nameserver::{CaaValue, NameServer, NameserverConfig, RateLimit, StaticRecord, TransferLimits, Ttls};
+use mtasts_proxy::ProxyProtocol;
 use serde::Deserialize;
 
 use super::{
@@ -95,18 +95,15 @@ impl EdgeSection {
         config.send_tickets = self.send_tickets;
         config.drain = Duration::from_secs(self.drain_seconds);
         config.ledger_flush = Duration::from_secs(self.ledger_flush_seconds);
-        if !self.proxy_protocol_from.is_empty() {
-            config.proxy_protocol = ProxyProtocol::V2Required { trusted: self.trusted()? };
-        }
+        config.proxy_protocol = behind("edge.proxy_protocol_from", &self.proxy_protocol_from)?;
         Ok(config)
     }
+}
 
-    fn trusted(&self) -> Result<Vec<Network>, ConfigError> {
-        let parse = |text: &String| {
-            text.parse().map_err(|error| ConfigError::value("edge.proxy_protocol_from", format!("{text:?}: {error}")))
-        };
-        self.proxy_protocol_from.iter().map(parse).collect()
-    }
+/// What a key with networks of load balancers says.
+pub(super) fn behind(key: &'static str, balancers: &[String]) -> Result<ProxyProtocol, ConfigError> {
+    let parse = |text: &String| text.parse().map_err(|error| ConfigError::value(key, format!("{text:?}: {error}")));
+    Ok(ProxyProtocol::behind(balancers.iter().map(parse).collect::<Result<_, _>>()?))
 }
 
 pub(super) fn seconds(key: &'static str, value: u64) -> Result<Duration, ConfigError> {
@@ -151,6 +148,8 @@ pub(crate) struct NameserverSection {
     pub(crate) rate_limit_slip: u32,
     /// Networks that are never limited, besides loopback.
     pub(crate) rate_limit_exempt: Vec<String>,
+    /// Networks of load balancers that send the PROXY protocol, version 2; not empty: all others are refused.
+    pub(crate) proxy_protocol_from: Vec<String>,
     /// Keys that the zone is signed with; empty: it is not signed.
     pub(crate) dnssec_keys: Vec<DnssecKeyConfig>,
     pub(crate) dnssec_validity_days: u16,
@@ -193,6 +192,7 @@ impl Default for NameserverSection {
             rate_limit_errors_per_second: limits.errors_per_second,
             rate_limit_slip: limits.slip,
             rate_limit_exempt: Vec::new(),
+            proxy_protocol_from: Vec::new(),
             dnssec_keys: Vec::new(),
             dnssec_validity_days: 7,
             dnssec_parent: DnssecParent::Publish,
@@ -220,6 +220,7 @@ impl NameserverSection {
         made.transfers = self.transfer_peers()?;
         made.transfer_limits = self.transfer_limits()?;
         made.rate_limit = self.rate_limits()?;
+        made.proxy_protocol = behind("nameserver.proxy_protocol_from", &self.proxy_protocol_from)?;
         made.serial_epoch = self.serial_epoch;
         made.replica_path = Some(self.replica_file.clone().unwrap_or_else(|| config.data_dir.join("nameserver.redb")));
         Ok(made)

@@ -178,6 +178,11 @@ pub(super) const CATALOGUE: &[Part] = &[
             ),
             counter("mtasts_nameserver_notifications_total", &["outcome"], "NOTIFY messages to secondaries"),
             counter(
+                "mtasts_nameserver_proxy_headers_refused_total",
+                &["transport"],
+                "Packets dropped and connections closed, because they are of no load balancer or lack its PROXY header",
+            ),
+            counter(
                 "mtasts_nameserver_queries_total",
                 &["transport", "type", "rcode"],
                 "Answers; types that nobody needs are `other`",
@@ -360,7 +365,11 @@ pub(super) const CATALOGUE: &[Part] = &[
         role: "intake",
         metrics: &[
             gauge("mtasts_intake_connections", &["via"], "Open connections"),
-            counter("mtasts_intake_connections_refused_total", &["via", "reason"], "Connections closed unread"),
+            counter(
+                "mtasts_intake_connections_refused_total",
+                &["via", "reason"],
+                "Connections closed unread: `full`, `address` (too many of one) or `proxy-header`",
+            ),
             bytes(gauge("mtasts_intake_held_bytes", &[], "Reports in memory")),
             counter("mtasts_intake_lookups_total", &["source"], "Looks for recipients, by where the answer came from"),
             counter(

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use mtasts_proxy::Versions;
 use rustls::{
     HandshakeKind,
     server::{Acceptor, ClientHello, ResolvesServerCert},
@@ -22,13 +23,11 @@ use super::{
 use crate::{
     admission::{AddressPlace, Place},
     catalogue::Sighting,
-    config::ProxyProtocol,
     counters::Handshake,
     http::{
         h1, h2,
         site::{Site, find, mail_domain},
     },
-    proxy,
     tls::{ACME_TLS, H2, INTERNAL_ERROR, UNRECOGNIZED_NAME},
 };
 
@@ -62,19 +61,9 @@ pub(super) async fn serve(mut stream: TcpStream, peer: IpAddr, kind: Kind, worke
 /// Finds out who the client is, and whether there is a place.
 async fn admit(stream: &mut TcpStream, peer: IpAddr, worker: &Worker, deadline: Instant) -> Option<AddressPlace> {
     let shared = &worker.shared;
-    let client = match &shared.config.proxy_protocol {
-        ProxyProtocol::Off => peer,
-        ProxyProtocol::V2Required { trusted } => {
-            if !trusted.iter().any(|network| network.contains(peer)) {
-                shared.counters.refused_proxy.increment(1);
-                return None;
-            }
-            let Ok(Ok(client)) = timeout_at(deadline, proxy::read_header(stream)).await else {
-                shared.counters.refused_proxy.increment(1);
-                return None;
-            };
-            client.unwrap_or(peer)
-        }
+    let Ok(client) = shared.config.proxy_protocol.client(stream, peer, Versions::Two, deadline).await else {
+        shared.counters.refused_proxy.increment(1);
+        return None;
     };
     let place = shared.admission.enter_from(client);
     if place.is_none() {

@@ -1,4 +1,4 @@
-use mtasts_edge::ProxyProtocol;
+use mtasts_proxy::ProxyProtocol;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,7 +16,7 @@ fn header(client: [u8; 4]) -> Vec<u8> {
 async fn behind_proxy(trusted: &str) -> Harness {
     let trusted = vec![trusted.parse().unwrap()];
     Harness::with(&["example.com"], |config| {
-        config.proxy_protocol = ProxyProtocol::V2Required { trusted };
+        config.proxy_protocol = ProxyProtocol::behind(trusted);
         config.max_connections_per_address = 1;
     })
     .await

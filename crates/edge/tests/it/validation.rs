@@ -1,6 +1,5 @@
-use std::sync::Arc;
-
 use mtasts_model::feed::{Challenge, EdgeEntry};
+use mtasts_testkit::Anybody;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -66,7 +65,7 @@ async fn tls_alpn_01_gets_the_challenges_certificate_and_nothing_else_does() {
 
     let mut client = harness.client();
     client.config.alpn_protocols = vec![b"acme-tls/1".to_vec()];
-    client.config.dangerous().set_certificate_verifier(Arc::new(Anyone));
+    client.config.dangerous().set_certificate_verifier(Anybody::verifier()); // as CAs do (RFC 8737 §3)
     let mut connection = client.connect("example.com").await.unwrap();
     let tls = connection.stream.get_ref().1;
     assert_eq!(tls.alpn_protocol(), Some(&b"acme-tls/1"[..]));
@@ -80,43 +79,4 @@ async fn tls_alpn_01_gets_the_challenges_certificate_and_nothing_else_does() {
     let revision = harness.feed.put("example.com", EdgeEntry::ChallengeGone);
     harness.acknowledged(revision).await;
     assert!(client.connect("example.com").await.is_err());
-}
-
-/// The CA of RFC 8737 does not verify the chain.
-#[derive(Debug)]
-struct Anyone;
-
-impl rustls::client::danger::ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &rustls_pki_types::CertificateDer<'_>,
-        _: &[rustls_pki_types::CertificateDer<'_>],
-        _: &rustls_pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls_pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &rustls_pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &rustls_pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }

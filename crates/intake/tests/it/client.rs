@@ -1,19 +1,15 @@
 //! A mail client that says what it is told to, and a small one of HTTP.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::aws_lc_rs as provider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use mtasts_testkit::Anybody;
+use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 
 use crate::harness::HOST;
 
@@ -28,7 +24,12 @@ pub(crate) struct Smtp<S = TcpStream> {
 impl Smtp {
     /// Connected and greeted.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let mut client = Self { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() };
+        Self::greeted(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    /// Greeted on a connection that was made before.
+    pub(crate) async fn greeted(stream: TcpStream) -> Self {
+        let mut client = Self { stream, read: Vec::new() };
         client.expect(220).await;
         client
     }
@@ -44,7 +45,7 @@ impl Smtp {
     /// Without looking whether there is anything in the way.
     pub(crate) async fn start_tls(self) -> Smtp<TlsStream<TcpStream>> {
         let name = ServerName::try_from(HOST).unwrap();
-        let stream = connector().connect(name, self.stream).await.unwrap();
+        let stream = Anybody::connector().connect(name, self.stream).await.unwrap();
         Smtp { stream, read: Vec::new() }
     }
 }
@@ -144,53 +145,4 @@ pub(crate) fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     .into_bytes();
     request.extend_from_slice(body);
     request
-}
-
-/// A client that takes any certificate, as senders of mail do.
-pub(crate) fn connector() -> TlsConnector {
-    let config = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
-}
-
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -8,6 +8,7 @@ mod gate;
 mod harness;
 mod limits;
 mod posting;
+mod proxy;
 mod real_clients;
 mod smtp;
 mod smuggling;

@@ -9,6 +9,7 @@ mod feed;
 mod feed_types;
 mod notify;
 mod peers;
+mod proxy;
 mod rate_limit;
 mod real_secondaries;
 mod resolver;
