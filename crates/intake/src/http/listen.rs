@@ -49,7 +49,7 @@ const DRAIN_SECONDS: u64 = 15;
 /// What `tls` speaks, the best first.
 pub(crate) const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// The server, not yet running. `tls` offers [`ALPN`].
+/// The server, for whoever runs it. `tls` offers [`ALPN`].
 pub(super) fn listen(
     shared: &Arc<Shared>,
     http: Vec<TcpListener>,
@@ -168,6 +168,7 @@ fn app(
         .default_service(web::to(answer::not_found))
         .into_factory()
         .map_err(|error| error.error_response().into());
+    // No answer depends on where it is said to listen.
     map_config(app, |()| AppConfig::default())
 }
 
