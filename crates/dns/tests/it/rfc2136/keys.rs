@@ -38,7 +38,9 @@ async fn every_fault_of_a_key_is_told_with_what_to_do() {
         let wrong_algorithm = served.with(algorithm);
         for (provider, word) in [(wrong_secret, "BADSIG"), (wrong_name, "BADKEY"), (wrong_algorithm, "BADKEY")] {
             for reason in unauthorized(&provider).await {
-                assert!(reason.contains(word), "{word}: {reason}");
+                // Knot 3.4 has no word for a key that it does not know, nor a signature; what it has is the zone.
+                let told = reason.contains(word) || word == "BADKEY" && reason.contains("compare name, algorithm");
+                assert!(told, "{word}: {reason}");
                 assert!(!reason.contains("bm90"), "{reason}");
             }
         }
