@@ -20,6 +20,7 @@ use super::{
     runtime,
 };
 use crate::{
+    config::Config,
     logging, roles,
     startup::{StartupError, causes},
 };
@@ -41,7 +42,7 @@ pub(super) struct OrphansArgs {
 
 /// Why the list could not be made.
 #[derive(Debug, thiserror::Error)]
-enum OrphansError {
+pub(super) enum OrphansError {
     #[error(transparent)]
     Startup(#[from] StartupError),
     #[error(transparent)]
@@ -60,42 +61,43 @@ enum OrphansError {
     Output(#[from] io::Error),
 }
 
-/// Prints a line of JSON for each.
 pub(super) fn run(args: &OrphansArgs) -> Outcome {
     let config = load(&args.config)?;
     logging::start(&config.log)?;
-    let count: Result<usize, OrphansError> = runtime()?.block_on(async {
-        let store = roles::connect(&config, Role::Operator).await?;
-        let resolver = Resolver::new(config.resolver.config())?;
-        let mut orphans = BTreeMap::new();
-        for edge in &args.edges {
-            let failed = |source| OrphansError::Edge { edge: edge.clone(), source };
-            for address in addresses_of(edge).await.map_err(failed)? {
-                let mut after = String::new();
-                loop {
-                    let path = format!("/served?{after}");
-                    let body = timeout(CALL, fetch(address, &path, MAX_PAGE)).await.unwrap_or(Err(Unready::Silent));
-                    let page: ServedPage = serde_json::from_slice(&body.map_err(failed)?)
-                        .map_err(|error| OrphansError::List(edge.clone(), error))?;
-                    unknown(&store, page.hosts, &mut orphans).await?;
-                    match page.next {
-                        // A list that does not move on would never end.
-                        Some(next) if next > after => after = next,
-                        _ => break,
-                    }
+    let count = runtime()?.block_on(list(&config, &args.edges))?;
+    tracing::info!(count, "hosts are served that the database does not know");
+    Ok(())
+}
+
+/// Prints a line of JSON for each, and says how many there are.
+pub(super) async fn list(config: &Config, edges: &[String]) -> Result<usize, OrphansError> {
+    let store = roles::connect(config, Role::Operator).await?;
+    let resolver = Resolver::new(config.resolver.config())?;
+    let mut orphans = BTreeMap::new();
+    for edge in edges {
+        let failed = |source| OrphansError::Edge { edge: edge.clone(), source };
+        for address in addresses_of(edge).await.map_err(failed)? {
+            let mut after = String::new();
+            loop {
+                let path = format!("/served?{after}");
+                let body = timeout(CALL, fetch(address, &path, MAX_PAGE)).await.unwrap_or(Err(Unready::Silent));
+                let page: ServedPage = serde_json::from_slice(&body.map_err(failed)?)
+                    .map_err(|error| OrphansError::List(edge.clone(), error))?;
+                unknown(&store, page.hosts, &mut orphans).await?;
+                match page.next {
+                    // A list that does not move on would never end.
+                    Some(next) if next > after => after = next,
+                    _ => break,
                 }
             }
         }
-        let count = orphans.len();
-        let mut lines = stream::iter(orphans.into_values()).map(|orphan| line(&resolver, orphan)).buffered(AT_ONCE);
-        while let Some(line) = lines.next().await {
-            writeln!(io::stdout().lock(), "{line}")?;
-        }
-        Ok(count)
-    });
-    let count = count?;
-    tracing::info!(count, "hosts are served that the database does not know");
-    Ok(())
+    }
+    let count = orphans.len();
+    let mut lines = stream::iter(orphans.into_values()).map(|orphan| line(&resolver, orphan)).buffered(AT_ONCE);
+    while let Some(line) = lines.next().await {
+        writeln!(io::stdout().lock(), "{line}")?;
+    }
+    Ok(count)
 }
 
 type Orphan = (ServedHost, Option<String>);

@@ -1,6 +1,6 @@
 //! `mtasts admin recover`: after the database was restored from a backup (docs/backup.md).
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -15,7 +15,11 @@ use mtasts_store::{
 };
 use mtasts_worker::Hosting;
 
-use super::{ConfigArgs, Outcome, load, runtime};
+use super::{
+    ConfigArgs, Outcome, load,
+    orphans::{self, OrphansError},
+    runtime,
+};
 use crate::{
     adapters::StoredZone,
     config::ConfigError,
@@ -41,8 +45,8 @@ enum RecoverError {
     Resolver(#[from] mtasts_dns::ResolveError),
     #[error("no TLS client can be set up")]
     Tls(#[from] rustls::Error),
-    #[error("cannot write to standard output")]
-    Output(#[from] io::Error),
+    #[error("the recovery is done, but what edges serve and the database does not know could not be listed")]
+    Orphans(#[from] OrphansError),
 }
 
 /// What was found, for the summary.
@@ -76,6 +80,10 @@ pub(super) struct RecoverArgs {
     /// edges read everything anew, and stop serving that
     #[arg(long)]
     release: bool,
+    /// Admin port of an edge that was up at the restore, for a list of what it serves and the database does not know, as
+    /// `mtasts admin orphans` makes it
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "release")]
+    edge: Vec<String>,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -119,6 +127,10 @@ pub(super) fn run(args: &RecoverArgs) -> Outcome {
     );
     println!("start the API and the workers again; edges go on serving what the database does not know");
     println!("`mtasts admin orphans` lists that, `mtasts admin recover --release` ends it");
+    if !args.edge.is_empty() {
+        let count = runtime()?.block_on(orphans::list(&config, &args.edge)).map_err(RecoverError::Orphans)?;
+        println!("{count} domains are served that the database does not know");
+    }
     Ok(())
 }
 

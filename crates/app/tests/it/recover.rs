@@ -181,9 +181,10 @@ async fn a_domain_that_was_registered_after_the_backup_is_served_and_listed_unti
     worker.stop(Signal::Terminate);
     api.stop(Signal::Terminate);
     restore(&service, &backup);
-    admin(&service, &["recover"]);
+    let told = admin(&service, &["recover", "--edge", &listed]);
     let roles = [service.start("worker").await, service.start("api").await];
     let list = admin(&service, &["orphans", &listed]);
+    assert!(told.contains(&list) && told.contains("1 domains are served that the database does not know"), "{told}");
     let line: serde_json::Value = serde_json::from_str(list.trim()).unwrap();
     assert_eq!((&line["domain"], &line["domain_id"]), (&json!("customer.test"), &json!(id)));
     assert_eq!((&line["tenant"], &line["mode"]), (&json!("Example"), &json!("testing")));
