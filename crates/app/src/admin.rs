@@ -1,5 +1,5 @@
-//! The admin port of every role: `/healthz`, `/readyz` and `/metrics`, for orchestrators and Prometheus. Not for the
-//! Internet.
+//! The admin port of every role: `/healthz`, `/readyz` and `/metrics`, for orchestrators and Prometheus, and of an edge
+//! `/served`, for `mtasts admin orphans`. Not for the Internet.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -9,10 +9,11 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
+use mtasts_edge::Inventory;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::startup::StartupError;
+use crate::startup::{StartupError, causes};
 
 const MAX_CONNECTIONS: usize = 64;
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(30);
@@ -34,6 +35,8 @@ pub(crate) type Probe = Box<dyn Fn() -> RoleReadiness + Send + Sync>;
 pub(crate) struct Admin {
     pub(crate) metrics: PrometheusHandle,
     pub(crate) probes: Vec<Probe>,
+    /// What the edge serves, where there is one.
+    pub(crate) inventory: Option<Inventory>,
 }
 
 impl Admin {
@@ -62,6 +65,26 @@ impl Admin {
                 plain(StatusCode::OK, self.metrics.render())
             }
             _ => plain(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n".to_owned()),
+        }
+    }
+
+    /// A page of what the edge serves, as JSON, after the name that the query is.
+    async fn served(inventory: Inventory, after: String) -> Response<Full<Bytes>> {
+        let page = tokio::task::spawn_blocking(move || inventory.after(&after));
+        match page.await {
+            Ok(Ok(page)) => {
+                // Texts, numbers and ids: always serialises.
+                let json = serde_json::to_vec(&page).unwrap_or_default();
+                let mut response = Response::new(Full::new(Bytes::from(json)));
+                let content_type = header::HeaderValue::from_static("application/json");
+                response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+                response
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %causes(&error), "what is served cannot be listed");
+                plain(StatusCode::SERVICE_UNAVAILABLE, "the replica cannot be read\n".to_owned())
+            }
+            Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the listing was abandoned\n".to_owned()),
         }
     }
 
@@ -117,8 +140,16 @@ async fn serve(listener: TcpListener, admin: Arc<Admin>, stop: CancellationToken
         let admin = Arc::clone(&admin);
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let response = admin.answer(request.method(), request.uri().path());
-                async move { Ok::<_, Infallible>(response) }
+                let admin = Arc::clone(&admin);
+                async move {
+                    let (method, uri) = (request.method(), request.uri());
+                    Ok::<_, Infallible>(match admin.inventory.clone() {
+                        Some(inventory) if method == Method::GET && uri.path() == "/served" => {
+                            Admin::served(inventory, uri.query().unwrap_or_default().to_owned()).await
+                        }
+                        _ => admin.answer(method, uri.path()),
+                    })
+                }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())

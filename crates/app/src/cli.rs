@@ -5,6 +5,7 @@ mod audit;
 mod dnssec;
 mod inspect;
 mod keys;
+mod orphans;
 mod ready;
 mod recover;
 mod reports;
@@ -97,8 +98,10 @@ enum AdminCommand {
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// After the database was restored from a backup: fresh policy ids, nothing that senders may hold forgotten, and
-    /// followers that read everything anew. With the API and the workers stopped, and the edges running
-    Recover(ConfigArgs),
+    /// nameservers that read everything anew. With the API and the workers stopped, and the edges running
+    Recover(recover::RecoverArgs),
+    /// After a restore: list what edges serve and the database does not know. Asks their admin ports
+    Orphans(orphans::OrphansArgs),
     /// Tidy up now, as the worker does hourly: forget feed entries that have been gone for long, and what has expired
     Prune {
         /// Days that a tombstone is kept; followers that were away for longer read everything anew
@@ -268,7 +271,8 @@ pub(crate) fn run(cli: Cli) -> Outcome {
             Ok(())
         }
         Command::Admin(AdminCommand::Keys(command)) => keys::run(&command),
-        Command::Admin(AdminCommand::Recover(config)) => recover::run(&config),
+        Command::Admin(AdminCommand::Recover(args)) => recover::run(&args),
+        Command::Admin(AdminCommand::Orphans(args)) => orphans::run(&args),
         Command::Admin(AdminCommand::Prune { days, config }) => prune(days, &config),
         Command::Admin(AdminCommand::Ready(args)) => ready::ready(&args),
         Command::Admin(AdminCommand::Nodes(NodesArgs { command: None, config })) => list_nodes(&config),

@@ -197,8 +197,11 @@ pub(crate) async fn run(mut config: Config, roles: RoleSet) -> Result<(), Startu
     let mut running = Running::new();
     let mut probes: Vec<Probe> = Vec::new();
     // Edge and nameserver first: they serve from their replicas whatever else is away.
+    let mut inventory = None;
     if roles.edge {
-        probes.push(edge::start(&context, &mut running).await?);
+        let (probe, served) = edge::start(&context, &mut running).await?;
+        probes.push(probe);
+        inventory = Some(served);
     }
     // Alone it was asked for; with all others it is there if it has something to answer.
     if roles.nameserver && (!roles.worker || context.config.has_embedded_zone()) {
@@ -213,7 +216,7 @@ pub(crate) async fn run(mut config: Config, roles: RoleSet) -> Result<(), Startu
     if roles.intake {
         probes.push(intake::start(&context, &mut running).await?);
     }
-    let admin = Admin { metrics, probes };
+    let admin = Admin { metrics, probes, inventory };
     // Health must be told until the very end, so the admin port has a stop of its own.
     let admin_stop = CancellationToken::new();
     let address = admin.start(context.config.admin.listen, admin_stop.clone()).await?;

@@ -5,7 +5,7 @@
 //! generation proves that the entry is still the newest, and an entry loaded meanwhile is never cached.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
     sync::{
         Arc,
@@ -24,6 +24,7 @@ use crate::{
     intermediates::Intermediates,
     keys::Keys,
     replica::{HostRow, Replica, ReplicaError},
+    served::{ServedHost, ServedPage},
 };
 
 const STRIPES: usize = 4_096;
@@ -177,6 +178,28 @@ impl Catalogue {
             None => HostRow::decode(&self.replica.host(domain).ok().flatten()?),
         };
         row.ok()
+    }
+
+    /// What is served, in the order of names, after one; so many at most. A row that does not read back is left out: it
+    /// is not served.
+    pub(crate) fn served_after(&self, after: &str, limit: usize) -> Result<ServedPage, ReplicaError> {
+        let rows = self.replica.hosts_after(after, limit)?;
+        let last = if rows.len() < limit { None } else { rows.last().map(|(domain, _)| domain.clone()) };
+        let mut rows: BTreeMap<String, Vec<u8>> = rows.into_iter().collect();
+        for (domain, row) in &*self.unsaved.read() {
+            let is_here = domain.as_str() > after && last.as_ref().is_none_or(|last| domain <= last);
+            match row {
+                Some(row) if is_here => _ = rows.insert(domain.clone(), row.to_vec()),
+                None => _ = rows.remove(domain),
+                Some(_) => {}
+            }
+        }
+        let host = |(domain, row): (String, Vec<u8>)| {
+            let row = HostRow::decode(&row).ok()?;
+            let not_after = chrono::DateTime::from_timestamp_micros(row.not_after_micros)?;
+            Some(ServedHost { domain, tenant_id: row.tenant_id, domain_id: row.domain_id, mode: row.mode, not_after })
+        };
+        Ok(ServedPage { hosts: rows.into_iter().filter_map(host).collect(), next: last })
     }
 
     fn open(&self, domain: &str) -> Result<Option<Entry>, LoadError> {

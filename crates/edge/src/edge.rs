@@ -23,13 +23,14 @@ use crate::{
     challenges::Challenges,
     config::EdgeConfig,
     counters::Counters,
-    error::{EdgeError, chain},
+    error::{EdgeError, InventoryError, chain},
     feed::{Feed, KeyOpener},
     follower::{Follower, Suspicions},
     ledger::{Handover, Ledger},
     readiness::{Readiness, ReadinessState},
     replica::Replica,
     serve::Workers,
+    served::ServedPage,
     tls::Settings,
 };
 
@@ -171,6 +172,11 @@ impl EdgeHandle {
         Revision::new(self.shared.served.load(Ordering::Acquire))
     }
 
+    /// Where to ask what is served.
+    pub fn inventory(&self) -> Inventory {
+        Inventory(Arc::clone(&self.shared.catalogue))
+    }
+
     /// Says "not ready", goes on accepting for the configured `drain`, then stops accepting, lets requests finish
     /// until `deadline` (counted from the call), hands over the ledger and closes the replica. Says whether the feed
     /// has taken all of the ledger.
@@ -198,6 +204,21 @@ impl EdgeHandle {
         let error = shared.ledger.keep(&shared.catalogue).await.err();
         tracing::warn!(error = error.map(|error| chain(&error)), "the feed did not take the ledger before the end");
         Handover::Waiting { lines: shared.ledger.pending(), why: "no answer in time".to_owned() }
+    }
+}
+
+/// What an edge serves, as long as it runs.
+#[derive(Clone)]
+pub struct Inventory(Arc<Catalogue>);
+
+impl Inventory {
+    /// The most hosts of one page.
+    pub const PAGE: usize = 1_000;
+
+    /// A page of hosts in the order of their names, after this one (empty: from the first). Waits for the disk, so not for
+    /// a thread that has anything else to do.
+    pub fn after(&self, name: &str) -> Result<ServedPage, InventoryError> {
+        self.0.served_after(name, Self::PAGE).map_err(|error| InventoryError(error.into()))
     }
 }
 

@@ -30,6 +30,11 @@ pub enum EdgeError {
     Tls(#[source] rustls::Error),
 }
 
+/// Why an edge does not say what it serves.
+#[derive(Debug, thiserror::Error)]
+#[error("the replica cannot be read")]
+pub struct InventoryError(#[source] pub(crate) Box<dyn Error + Send + Sync>);
+
 /// Why the feed did not answer. The edge tries again; it never gives up.
 #[derive(Debug, thiserror::Error)]
 #[error("the feed did not answer")]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mtasts_model::{
-    Revision, Timestamp,
+    DomainId, Revision, Timestamp,
     feed::{Challenge, EdgeChange, EdgeEntry, Page},
 };
 use parking_lot::Mutex;
@@ -109,7 +109,12 @@ impl FullPass {
             let domain = change.domain.as_str();
             match &change.entry {
                 EdgeEntry::Host(_) => _ = self.hosts.insert(catalogue.key(domain)),
-                EdgeEntry::HostGone => _ = self.hosts.remove(&catalogue.key(domain)),
+                EdgeEntry::HostHeld { domain_id } if serves(catalogue, domain, *domain_id) => {
+                    _ = self.hosts.insert(catalogue.key(domain));
+                }
+                EdgeEntry::HostGone | EdgeEntry::HostHeld { .. } => {
+                    _ = self.hosts.remove(&catalogue.key(domain));
+                }
                 EdgeEntry::Challenge(_) => _ = self.challenges.insert(domain.to_owned()),
                 EdgeEntry::ChallengeGone => _ = self.challenges.remove(domain),
             }
@@ -549,13 +554,21 @@ fn batch(changes: &[EdgeChange], now: Timestamp, catalogue: &Catalogue) -> Batch
                 }
                 batch.hosts.push((domain, Some(row.encode())));
             }
-            EdgeEntry::HostGone => batch.hosts.push((domain, None)),
+            EdgeEntry::HostHeld { domain_id } if serves(catalogue, &domain, *domain_id) => {
+                tracing::warn!(domain, "the feed has nothing to serve for this registration: what works is kept");
+            }
+            EdgeEntry::HostGone | EdgeEntry::HostHeld { .. } => batch.hosts.push((domain, None)),
             EdgeEntry::Challenge(challenge) => batch.challenges.push((domain, Some(challenge.clone()))),
             EdgeEntry::ChallengeGone => batch.challenges.push((domain, None)),
         }
     }
     batch.issuers = issuers.into_iter().collect();
     batch
+}
+
+/// Whether what is served for this name is of this registration.
+fn serves(catalogue: &Catalogue, domain: &str, registration: DomainId) -> bool {
+    catalogue.row(domain).is_some_and(|row| row.domain_id == registration)
 }
 
 /// Between half of it and all of it, so that many edges do not come back at once.

@@ -25,11 +25,13 @@ mod ledger;
 mod readiness;
 mod replica;
 mod serve;
+mod served;
 mod tls;
 
 pub use config::EdgeConfig;
-pub use edge::{Edge, EdgeHandle};
-pub use error::{EdgeError, FeedError, KeyOpenError};
+pub use edge::{Edge, EdgeHandle, Inventory};
+pub use error::{EdgeError, FeedError, InventoryError, KeyOpenError};
 pub use feed::{Feed, KeyOpener};
 pub use ledger::Handover;
 pub use readiness::{NotReadyReason, Readiness};
+pub use served::{ServedHost, ServedPage};

@@ -8,6 +8,7 @@ mod row;
 
 use std::{
     io,
+    ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -116,6 +117,16 @@ impl Replica {
             Ok(table.get(domain)?.map(|row| row.value().to_vec()))
         })
         .map(Option::flatten)
+    }
+
+    /// The rows of hosts after a name, in the order of their names, still encoded; so many at most.
+    pub(crate) fn hosts_after(&self, after: &str, limit: usize) -> Result<Vec<(String, Vec<u8>)>, ReplicaError> {
+        self.read(|transaction| {
+            let Some(table) = existing(transaction.open_table(HOSTS))? else { return Ok(Vec::new()) };
+            let rows = table.range::<&str>((Bound::Excluded(after), Bound::Unbounded))?.take(limit);
+            rows.map(|row| row.map(|(domain, row)| (domain.value().to_owned(), row.value().to_vec()))).collect()
+        })
+        .map(Option::unwrap_or_default)
     }
 
     /// An issuer's certificate.

@@ -74,6 +74,13 @@ pub enum EdgeEntry {
     Host(Box<HostContent>),
     /// Serve nothing for this host: abort the handshake.
     HostGone,
+    /// The host is this registration's, for which there is nothing to serve yet: what is served of another one is gone at
+    /// once. What an edge still serves of the same one works, and a restored database has forgotten it: it stays until
+    /// there is something newer.
+    HostHeld {
+        /// Which registration.
+        domain_id: DomainId,
+    },
     /// Answer the CA's validation of this name.
     Challenge(Challenge),
     /// No validation is under way any more.

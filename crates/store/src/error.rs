@@ -98,7 +98,7 @@ pub enum StoreError {
     FeedWentBack {
         /// The follower's position.
         read: mtasts_model::Revision,
-        /// The highest revision that was ever drawn, as the database knows.
+        /// The highest revision of a row.
         drawn: mtasts_model::Revision,
     },
     /// A login cannot be made.

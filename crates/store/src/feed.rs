@@ -11,26 +11,28 @@ use sea_orm::FromQueryResult;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{Store, StoreError, der, sql, stored::revision_column, zone};
+use crate::{Store, StoreError, der, recovery::LEAP, sql, stored::revision_column, zone};
 
 /// The longest page.
 const MAX_PAGE: u32 = 1_000;
 
 /// The page by the index on `revision` first, what its rows name afterwards by primary keys: LIMIT 1 keeps the planner
-/// from reading whole tables for it. `floor` and `drawn` are read in the same snapshot, in a row of their own, since
+/// from reading whole tables for it. The marks are read in the same snapshot, in a row of their own, since
 /// there may be no change.
 const EDGE_PAGE: &str = "
     SELECT e.name, e.kind, e.revision, e.tenant_id, e.domain_id, e.version_id, e.certificate_id, e.challenge, e.traceparent,
-        v.mode, v.max_age, v.policy_text, c.chain, c.sealed_key, c.not_after, f.floor, f.drawn
-    FROM (SELECT floor, (SELECT last_value FROM edge_revisions) AS drawn FROM feed_floors WHERE feed = 'edge') f
+        v.mode, v.max_age, v.policy_text, c.chain, c.sealed_key, c.not_after, f.floor, f.drawn, f.newest
+    FROM (SELECT floor, (SELECT last_value FROM edge_revisions) AS drawn,
+            (SELECT max(revision) FROM edge_entries) AS newest FROM feed_floors WHERE feed = 'edge') f
     LEFT JOIN (SELECT * FROM edge_entries WHERE revision > $1 ORDER BY revision LIMIT $2) e ON true
     LEFT JOIN LATERAL (SELECT mode, max_age, policy_text FROM policy_versions WHERE id = e.version_id LIMIT 1) v ON true
     LEFT JOIN LATERAL (SELECT chain, sealed_key, not_after FROM certificates WHERE id = e.certificate_id LIMIT 1) c ON true
     ORDER BY e.revision";
 
 const ZONE_PAGE: &str = "
-    SELECT z.name, z.type AS record_type, z.revision, z.ttl, z.record_values, f.floor, f.drawn
-    FROM (SELECT floor, (SELECT last_value FROM zone_revisions) AS drawn FROM feed_floors WHERE feed = 'zone') f
+    SELECT z.name, z.type AS record_type, z.revision, z.ttl, z.record_values, f.floor, f.drawn, f.newest
+    FROM (SELECT floor, (SELECT last_value FROM zone_revisions) AS drawn,
+            (SELECT max(revision) FROM zone_records) AS newest FROM feed_floors WHERE feed = 'zone') f
     LEFT JOIN (SELECT * FROM zone_records WHERE revision > $1 ORDER BY revision LIMIT $2) z ON true
     ORDER BY z.revision";
 
@@ -53,6 +55,7 @@ struct EdgeRow {
     not_after: Option<Timestamp>,
     floor: i64,
     drawn: i64,
+    newest: Option<i64>,
 }
 
 #[derive(Debug, FromQueryResult)]
@@ -64,6 +67,7 @@ struct ZonePageRow {
     record_values: Option<Json>,
     floor: i64,
     drawn: i64,
+    newest: Option<i64>,
 }
 
 impl Store {
@@ -75,7 +79,7 @@ impl Store {
         let limit = limit.clamp(1, MAX_PAGE);
         let values = vec![revision_column(after).into(), i64::from(limit).into()];
         let rows = sql::all::<EdgeRow>(self.db(), EDGE_PAGE, values).await?;
-        let marks = rows.first().map(|row| (row.floor, row.drawn));
+        let marks = rows.first().map(|row| Marks { floor: row.floor, drawn: row.drawn, newest: row.newest });
         let read = Read::of(rows.iter().filter_map(|row| row.revision));
         let changes = rows.into_iter().filter_map(readable_edge_change).collect();
         page("edge_entries", changes, &read, marks, after, limit)
@@ -87,7 +91,7 @@ impl Store {
         let limit = limit.clamp(1, MAX_PAGE);
         let values = vec![revision_column(after).into(), i64::from(limit).into()];
         let rows = sql::all::<ZonePageRow>(self.db(), ZONE_PAGE, values).await?;
-        let marks = rows.first().map(|row| (row.floor, row.drawn));
+        let marks = rows.first().map(|row| Marks { floor: row.floor, drawn: row.drawn, newest: row.newest });
         let read = Read::of(rows.iter().filter_map(|row| row.revision));
         let changes = rows.into_iter().filter_map(|row| readable(zone_change(row)).flatten()).collect();
         page("zone_records", changes, &read, marks, after, limit)
@@ -134,19 +138,36 @@ fn readable_edge_change(row: EdgeRow) -> Option<EdgeChange> {
     }
 }
 
-/// `marks`: the floor, and the highest revision that was ever drawn.
+/// How far the feed goes, as of one snapshot.
+struct Marks {
+    floor: i64,
+    /// At least what was drawn last: after a crash or a recovery from archived WAL a sequence goes on up to 32 above that.
+    drawn: i64,
+    /// The highest revision of a row.
+    newest: Option<i64>,
+}
+
+impl Marks {
+    /// Whether no reader of this feed can have come so far. What was read is a row's revision, and the row still stands
+    /// there, or moved up, or was forgotten and has raised the floor. Only after the leap of a recovery are followers above
+    /// all rows, and then far below what was drawn.
+    fn are_behind(&self, after: i64) -> bool {
+        after > self.floor.max(self.newest.unwrap_or(0)) && after.saturating_add(LEAP / 2) > self.drawn
+    }
+}
+
 fn page<T>(
     table: &'static str,
     changes: Vec<T>,
     read: &Read,
-    marks: Option<(i64, i64)>,
+    marks: Option<Marks>,
     after: Revision,
     limit: u32,
 ) -> Result<Page<T>, StoreError> {
-    let (floor, drawn) = marks.ok_or(StoreError::NotFound)?;
-    let floor = number(table, "floor", "feed_floors", floor)?;
-    let drawn = number(table, "revision", "last drawn", drawn)?;
-    if after > drawn {
+    let marks = marks.ok_or(StoreError::NotFound)?;
+    let floor = number(table, "floor", "feed_floors", marks.floor)?;
+    if marks.are_behind(revision_column(after)) {
+        let drawn = number(table, "revision", "newest", marks.newest.unwrap_or(0))?;
         return Err(StoreError::FeedWentBack { read: after, drawn });
     }
     let position = read.last.map_or(Ok(after), |last| number(table, "revision", "last of a page", last))?;
@@ -177,7 +198,10 @@ fn edge_change(row: EdgeRow) -> Result<Option<EdgeChange>, StoreError> {
     let revision = number(TABLE, "revision", name, revision)?;
     let trace = row.traceparent.as_ref().and_then(|trace| trace.parse().ok());
     let entry = match kind.as_str() {
-        "host" if row.version_id.is_none() => EdgeEntry::HostGone,
+        "host" if row.version_id.is_none() => match row.domain_id {
+            Some(holder) => EdgeEntry::HostHeld { domain_id: DomainId::from_uuid(holder) },
+            None => EdgeEntry::HostGone,
+        },
         "challenge" => match row.challenge {
             None => EdgeEntry::ChallengeGone,
             Some(challenge) => EdgeEntry::Challenge(

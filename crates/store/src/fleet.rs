@@ -7,7 +7,7 @@ use sea_orm::FromQueryResult;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::{Store, StoreError, sql};
+use crate::{Store, StoreError, operation::suspended, sql};
 
 /// Nothing is counted beyond this: whoever has so many has enough to do.
 pub const FIGURES_COUNTED: u32 = 10_000;
@@ -133,10 +133,15 @@ const QUEUES: [(&str, &str); 6] = [
                 ORDER BY due_at LIMIT $2) due
             CROSS JOIN LATERAL (SELECT FROM webhooks w WHERE w.id = due.webhook_id AND w.enabled LIMIT 1) on_",
     ),
+    // What waits for the end of a suspension is nobody's fault either.
     (
         "operations",
-        "SELECT count(*) AS depth, min(created_at) AS since FROM
-            (SELECT created_at FROM operations WHERE finished_at IS NULL AND created_at <= $1 LIMIT $2) due",
+        concat!(
+            "SELECT count(*) AS depth, min(created_at) AS since FROM
+            (SELECT o.created_at FROM operations o WHERE o.finished_at IS NULL AND o.created_at <= $1 AND NOT ",
+            suspended!("o"),
+            " LIMIT $2) due"
+        ),
     ),
 ];
 

@@ -109,7 +109,7 @@ pub use policy_settings::PolicySettings;
 pub use proof::{MX_HISTORY_KEPT, MxDayView, Proof};
 pub use proposal::{Proposal, SpareIds};
 pub use quota::{GrantedQuotas, QuotaUse, Quotas};
-pub use recovery::{RecoveredDomain, Recovery, RecoveryDomain};
+pub use recovery::{RecoveredDomain, Recovery, RecoveryDomain, UnknownHost};
 pub use report::{
     AddressOrigin, AnyArrival, Applied, DomainHistory, DueArrival, HeldDomain, NewDmarcResult, NewReport, NewTlsResult,
     RawArrival, ReadArrival, ReplayFilter, Replayed, ReportRetention, ReportsForgotten, Sum, VersionThen,

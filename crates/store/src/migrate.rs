@@ -34,6 +34,10 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0023_operator", sql: include_str!("../../../migrations/0023_operator.sql") },
     SqlFile { name: "0024_watching", sql: include_str!("../../../migrations/0024_watching.sql") },
     SqlFile { name: "0025_report_months", sql: include_str!("../../../migrations/0025_report_months.sql") },
+    SqlFile {
+        name: "0027_suspended_operations",
+        sql: include_str!("../../../migrations/0027_suspended_operations.sql"),
+    },
 ];
 
 /// What a migration did.

@@ -132,6 +132,22 @@ pub(crate) const COLUMNS: &str =
     "id, tenant_id, kind, state, actor, source, request_id, total, succeeded, failed, last_line, created_at,
     started_at, finished_at, failures";
 
+/// The condition that the operator has suspended an operation's tenant, or the provider above who asked for it, whose id
+/// then stands in the actor's word ([`Actor::word`]). The operation's table is named so in the statement. Two look-ups by
+/// primary key: a join would read all tenants.
+macro_rules! suspended {
+    ($operation:literal) => {
+        concat!(
+            "((SELECT t.suspended_at FROM tenants t WHERE t.id = ",
+            $operation,
+            ".tenant_id) IS NOT NULL OR (SELECT t.suspended_at FROM tenants t WHERE t.id = substring(",
+            $operation,
+            ".actor FROM '^(?:key_[0-9a-f]+|oidc) of ten_([0-9a-f]{32})')::uuid) IS NOT NULL)"
+        )
+    };
+}
+pub(crate) use suspended;
+
 #[derive(Debug, FromQueryResult)]
 pub(crate) struct OperationRow {
     id: Uuid,

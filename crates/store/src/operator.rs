@@ -3,12 +3,14 @@
 mod erase;
 mod export;
 
+use std::collections::BTreeSet;
+
 use mtasts_model::{TenantId, Timestamp};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use crate::{Actor, Store, StoreError, audit, sql};
+use crate::{Actor, Channel, Store, StoreError, audit, nudge, sql};
 
 pub use self::{
     erase::{Erased, NotErasable, erased_tables},
@@ -134,7 +136,7 @@ impl Store {
     }
 
     /// From now on the tenant's credentials open nothing, nor those of providers above within it. What is served goes on
-    /// being served, renewed and published. [`StoreError::NotFound`] when there is no such tenant.
+    /// being served, renewed and published; what it asked for in bulk waits. [`StoreError::NotFound`] when there is no such tenant.
     pub async fn suspend_tenant(
         &self,
         id: TenantId,
@@ -165,6 +167,8 @@ impl Store {
             sql::execute(&tx, set, vec![id.as_uuid().into()]).await?;
             let change = (Some(json!({ "suspended": reason })), Some(json!({ "suspended": null })));
             note(&tx, (id, id), "tenant.resume", change, by, now).await?;
+            // What it had asked for in bulk has waited.
+            nudge::notify(&tx, &BTreeSet::from([Channel::Operations])).await?;
         }
         let after = locked(&tx, id).await?;
         tx.commit().await?;

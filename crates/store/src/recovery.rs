@@ -1,8 +1,9 @@
 //! After a restore: what the database has forgotten, and others have not.
 //!
 //! A restored database knows a time that the world has left. Edges and nameservers hold replicas of later revisions,
-//! senders hold policies under later ids. So revisions go on far above all that were ever drawn, followers read everything
-//! anew once it is right, and each policy gets an id that nobody has seen. See docs/backup.md.
+//! senders hold policies under later ids. So revisions go on far above all that were ever drawn, each policy gets an id
+//! that nobody has seen, nameservers read everything anew once that is done, and edges when the operator says so, since what
+//! they have and the database does not know is gone then. See docs/backup.md.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,7 @@ use crate::{
 
 /// So far above the restored position do revisions go on: more than a service draws in years, and less than half of what
 /// a zone's serial counts (RFC 1982), which follows them.
-const LEAP: i64 = 1_000_000_000;
+pub(crate) const LEAP: i64 = 1_000_000_000;
 
 /// One recovery, from its first look to the release of the followers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,15 @@ const EXPECT_RECORDS: &str = "
     CROSS JOIN (VALUES ('._mta-sts.'), ('._smtp-tls.'), ('.acme.')) AS kind (middle)
     ON CONFLICT (hosting, name, type) DO UPDATE SET arrived = false";
 
+/// `$1` now, `$2` the domain. Live orders go on where the CA stands, whatever that is by now, and have a day for it. An
+/// answer that edges had at the time of the backup may be gone from them: it is published anew before the CA is told to
+/// look, or a validation would fail. One in the zone is looked for there before that anyway.
+const RESUME_ORDER: &str = "
+    UPDATE acme_orders SET since = $1, not_before = NULL,
+        state = CASE WHEN state IN ('challenge-published', 'answered') AND challenge ->> 'at' = 'edge'
+            THEN 'placed' ELSE state END
+    WHERE domain_id = $2 AND closed_at IS NULL";
+
 #[derive(Debug, FromQueryResult)]
 struct DomainRow {
     id: Uuid,
@@ -89,7 +99,35 @@ struct DomainRow {
     version_id: Option<Uuid>,
 }
 
+/// A registration that the database does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownHost {
+    /// Its id.
+    pub domain: DomainId,
+    /// The name of its tenant; None: that is not known either.
+    pub tenant: Option<String>,
+}
+
+/// `$1` registrations, `$2` their tenants.
+const UNKNOWN: &str = "
+    SELECT h.domain_id, t.name AS tenant
+    FROM unnest($1::uuid[], $2::uuid[]) AS h (domain_id, tenant_id) LEFT JOIN tenants t ON t.id = h.tenant_id
+    WHERE NOT EXISTS (SELECT FROM domains d WHERE d.id = h.domain_id AND d.state <> 'gone')";
+
 impl Store {
+    /// Which of these registrations the database does not know, or knows to be gone. As the operator.
+    pub async fn unknown_registrations(&self, hosts: &[(DomainId, TenantId)]) -> Result<Vec<UnknownHost>, StoreError> {
+        let domains: Vec<Uuid> = hosts.iter().map(|(domain, _)| domain.as_uuid()).collect();
+        let tenants: Vec<Uuid> = hosts.iter().map(|(_, tenant)| tenant.as_uuid()).collect();
+        let rows = sql::rows(self.db(), UNKNOWN, vec![domains.into(), tenants.into()]).await?;
+        let mut unknown = Vec::with_capacity(rows.len());
+        for row in rows {
+            let domain = DomainId::from_uuid(row.try_get("", "domain_id")?);
+            unknown.push(UnknownHost { domain, tenant: row.try_get("", "tenant")? });
+        }
+        Ok(unknown)
+    }
+
     /// Begins a recovery, or takes up one that came to no end: draws revisions far above all that followers have seen, and
     /// forgets all edges and nameservers, which register again by themselves. As the owner.
     pub async fn begin_recovery(&self, now: Timestamp) -> Result<Recovery, StoreError> {
@@ -113,17 +151,26 @@ impl Store {
         Ok(recovery)
     }
 
-    /// Ends a recovery: followers that have read something of before it read everything anew. As the owner.
+    /// Ends a recovery. Nameservers that have read something of before it read everything anew, because a record that is
+    /// wanted as before comes to them in no other way. Edges are told of each host that changed, and keep what the
+    /// database does not know, which may be all that a customer has: until [`Self::release_edges`]. As the owner.
     pub async fn finish_recovery(&self, recovery: Recovery, now: Timestamp) -> Result<(), StoreError> {
         let tx = self.begin().await?;
         lock_feeds(&tx).await?;
-        // Nobody else draws at this moment, and what was drawn is committed.
-        let raise = "UPDATE feed_floors SET floor = CASE feed
-            WHEN 'edge' THEN (SELECT last_value FROM edge_revisions) ELSE (SELECT last_value FROM zone_revisions) END";
-        sql::execute(&tx, raise, vec![]).await?;
+        raise_floor(&tx, "zone").await?;
         let finish = "UPDATE recoveries SET finished_at = $1 WHERE id = $2";
         sql::execute(&tx, finish, vec![now.into(), recovery.id.into()]).await?;
         nudge::notify(&tx, &BTreeSet::from([Channel::Edge, Channel::Zone])).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Lets edges read everything anew, and so stop serving what the database does not know. As the owner.
+    pub async fn release_edges(&self) -> Result<(), StoreError> {
+        let tx = self.begin().await?;
+        lock_feeds(&tx).await?;
+        raise_floor(&tx, "edge").await?;
+        nudge::notify(&tx, &BTreeSet::from([Channel::Edge])).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -173,7 +220,8 @@ impl Store {
         Ok(sql::row(self.db(), look, vec![id.as_str().into(), domain.as_uuid().into()]).await?.is_some())
     }
 
-    /// Gives the domain its fresh version and makes it due, with nothing held against it that failed before the backup.
+    /// Gives the domain its fresh version and makes it due, with nothing held against it that failed before the backup;
+    /// its live order is taken up where the CA has it by now.
     /// Where senders may hold a policy that the database does not know, the host stays for as long as they might: the
     /// longest `max_age` that there is. As the worker.
     pub async fn recover_domain(
@@ -200,6 +248,7 @@ impl Store {
         let note = "UPDATE domains SET recovered_at = $1, held_until = GREATEST(held_until, $2) WHERE id = $3";
         sql::execute(&tx, note, vec![now.into(), held.into(), id.into()]).await?;
         sql::execute(&tx, "DELETE FROM step_failures WHERE domain_id = $1", vec![id.into()]).await?;
+        sql::execute(&tx, RESUME_ORDER, vec![now.into(), id.into()]).await?;
         schedule::wake(&tx, domain.id, now).await?;
         let entry = audit::Entry {
             tenant: domain.tenant_id,
@@ -218,5 +267,13 @@ impl Store {
 /// Revisions are drawn by nobody else until the transaction ends.
 async fn lock_feeds(tx: &DatabaseTransaction) -> Result<(), StoreError> {
     tx.execute_unprepared("SELECT pg_advisory_xact_lock(1836344435, 1), pg_advisory_xact_lock(1836344435, 2)").await?;
+    Ok(())
+}
+
+/// Above whatever a follower has read: one that stood exactly at the floor would not begin again. Under [`lock_feeds`], so
+/// that all that was drawn is committed.
+async fn raise_floor(tx: &DatabaseTransaction, feed: &str) -> Result<(), StoreError> {
+    let raise = format!("UPDATE feed_floors SET floor = nextval('{feed}_revisions') WHERE feed = $1");
+    sql::execute(tx, &raise, vec![feed.into()]).await?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Process, free_port, scripts};
+use crate::{Process, Signal, free_port, scripts};
 
 /// How Pebble shall be.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,7 @@ pub struct Pebble {
     port: u16,
     management: u16,
     folder: TempDir,
+    options: PebbleOptions,
 }
 
 impl Pebble {
@@ -38,20 +39,23 @@ impl Pebble {
     pub async fn start(options: PebbleOptions) -> Self {
         let folder = scripts::folder();
         let (port, management) = (free_port(), free_port());
-        let mut command = scripts::private("pebble");
-        command.arg(folder.path());
-        let ports = [port, management, options.http_port, options.tls_port, options.dns_port];
-        command.args(ports.map(|port| port.to_string())).args(&options.environment);
-        let process = Process::spawn("pebble", &mut command);
-        let mut pebble = Self { process, port, management, folder };
-        let (listener_ca, root) = (pebble.listener_ca(), pebble.root_url());
+        let process = spawn(folder.path(), (port, management), &options);
+        let mut pebble = Self { process, port, management, folder, options };
+        pebble.ready().await;
         pebble
-            .process
-            .wait_until_ready(Duration::from_secs(30), async || {
-                listener_ca.exists() && curl(&listener_ca, &root).await.is_some()
-            })
-            .await;
-        pebble
+    }
+
+    /// Another one in its place, at the same address, which knows nothing of accounts and orders, and has another root.
+    pub async fn restart(&mut self) {
+        self.process.stop(Signal::Kill);
+        self.process = spawn(self.folder.path(), (self.port, self.management), &self.options);
+        self.ready().await;
+    }
+
+    async fn ready(&mut self) {
+        let (listener_ca, root) = (self.listener_ca(), self.root_url());
+        let answers = async || listener_ca.exists() && curl(&listener_ca, &root).await.is_some();
+        self.process.wait_until_ready(Duration::from_secs(30), answers).await;
     }
 
     /// The address of its ACME directory.
@@ -72,6 +76,14 @@ impl Pebble {
     fn root_url(&self) -> String {
         format!("https://127.0.0.1:{}/roots/0", self.management)
     }
+}
+
+fn spawn(folder: &Path, (port, management): (u16, u16), options: &PebbleOptions) -> Process {
+    let mut command = scripts::private("pebble");
+    command.arg(folder);
+    let ports = [port, management, options.http_port, options.tls_port, options.dns_port];
+    command.args(ports.map(|port| port.to_string())).args(&options.environment);
+    Process::spawn("pebble", &mut command)
 }
 
 async fn curl(ca: &Path, url: &str) -> Option<String> {

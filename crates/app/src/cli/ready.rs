@@ -23,7 +23,7 @@ use super::{CommandError, ConfigArgs, Outcome, load, runtime};
 use crate::startup::causes;
 
 /// For one process, from the look-up of its name to the last octet.
-const CALL: Duration = Duration::from_secs(5);
+pub(super) const CALL: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest answer that is read: a line for each role.
 const MAX_ANSWER: usize = 64 << 10;
@@ -42,7 +42,7 @@ pub(super) struct ReadyArgs {
 
 /// Why a process did not say that it is ready.
 #[derive(Debug, thiserror::Error)]
-enum Unready {
+pub(super) enum Unready {
     #[error("its name has no address")]
     NoAddress,
     #[error("no connection")]
@@ -99,29 +99,37 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// What all addresses of this name say; the first that is not ready is the error.
-async fn ask_all(name: &str) -> Result<String, Unready> {
+/// All addresses of a `host:port`; one at least.
+pub(super) async fn addresses_of(name: &str) -> Result<BTreeSet<SocketAddr>, Unready> {
     let addresses: BTreeSet<SocketAddr> =
         timeout(CALL, lookup_host(name)).await.map_err(|_| Unready::Silent)??.collect();
-    if addresses.is_empty() {
-        return Err(Unready::NoAddress);
-    }
+    if addresses.is_empty() { Err(Unready::NoAddress) } else { Ok(addresses) }
+}
+
+/// What all addresses of this name say; the first that is not ready is the error.
+async fn ask_all(name: &str) -> Result<String, Unready> {
     let mut text = String::new();
-    for address in addresses {
+    for address in addresses_of(name).await? {
         text += &timeout(CALL, ask(address)).await.map_err(|_| Unready::Silent)??;
     }
     Ok(text)
 }
 
 async fn ask(address: SocketAddr) -> Result<String, Unready> {
+    let body = fetch(address, "/readyz", MAX_ANSWER).await?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// What an admin port answers with 200, of so many octets at most. Without a deadline of its own.
+pub(super) async fn fetch(address: SocketAddr, path: &str, most: usize) -> Result<Bytes, Unready> {
     let stream = TokioIo::new(TcpStream::connect(address).await?);
     let (mut sender, connection) = http1::handshake(stream).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::get("/readyz").header(HOST, address.to_string()).body(Empty::<Bytes>::new());
+    let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new());
     let response = sender.send_request(request.map_err(|error| Unready::Body(error.into()))?).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(Unready::Body)?;
+    let body = Limited::new(response.into_body(), most).collect().await.map_err(Unready::Body)?;
     connection.abort();
-    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-    if status == StatusCode::OK { Ok(text) } else { Err(Unready::Said(text)) }
+    let body = body.to_bytes();
+    if status == StatusCode::OK { Ok(body) } else { Err(Unready::Said(String::from_utf8_lossy(&body).into_owned())) }
 }

@@ -1,7 +1,8 @@
 //! `mtasts admin recover`: after the database was restored from a backup (docs/backup.md).
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
+use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mtasts_dns::{Lookup, Resolver, providers::ZoneStore};
 use mtasts_model::{
@@ -14,7 +15,11 @@ use mtasts_store::{
 };
 use mtasts_worker::Hosting;
 
-use super::{ConfigArgs, Outcome, load, runtime};
+use super::{
+    ConfigArgs, Outcome, load,
+    orphans::{self, OrphansError},
+    runtime,
+};
 use crate::{
     adapters::StoredZone,
     config::ConfigError,
@@ -40,8 +45,8 @@ enum RecoverError {
     Resolver(#[from] mtasts_dns::ResolveError),
     #[error("no TLS client can be set up")]
     Tls(#[from] rustls::Error),
-    #[error("cannot write to standard output")]
-    Output(#[from] io::Error),
+    #[error("the recovery is done, but what edges serve and the database does not know could not be listed")]
+    Orphans(#[from] OrphansError),
 }
 
 /// What was found, for the summary.
@@ -69,9 +74,32 @@ struct Recoverer {
     fetcher: PolicyFetcher,
 }
 
-pub(super) fn run(args: &ConfigArgs) -> Outcome {
-    let config = load(args)?;
+#[derive(Debug, Args)]
+pub(super) struct RecoverArgs {
+    /// The last step, once nothing is missing that edges serve and the database does not know (`mtasts admin orphans`):
+    /// edges read everything anew, and stop serving that
+    #[arg(long)]
+    release: bool,
+    /// Admin port of an edge that was up at the restore, for a list of what it serves and the database does not know, as
+    /// `mtasts admin orphans` makes it
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "release")]
+    edge: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) fn run(args: &RecoverArgs) -> Outcome {
+    let config = load(&args.config)?;
     logging::start(&config.log)?;
+    if args.release {
+        let released: Result<(), RecoverError> = runtime()?.block_on(async {
+            let owner = roles::connect(&config, Role::Owner).await?;
+            Ok(owner.release_edges().await?)
+        });
+        released?;
+        println!("edges read everything anew, and serve what the database knows, nothing else");
+        return Ok(());
+    }
     let sums: Result<Sums, RecoverError> = runtime()?.block_on(async {
         let owner = roles::connect(&config, Role::Owner).await?;
         let store = roles::connect(&config, Role::Worker).await?;
@@ -87,7 +115,7 @@ pub(super) fn run(args: &ConfigArgs) -> Outcome {
             println!("taking up the recovery of {}", recovery.started_at);
         }
         let sums = recoverer.domains(recovery).await?;
-        // Only now: until then followers keep what they have, which is newer than what was restored.
+        // Only now: until then nameservers keep what they have, which is newer than what was restored.
         owner.finish_recovery(recovery, SystemClock.now()).await?;
         Ok(sums)
     });
@@ -97,7 +125,12 @@ pub(super) fn run(args: &ConfigArgs) -> Outcome {
          these go on with the policy that was found to be served; {} records could not be read",
         sums.domains, sums.fresh, sums.unknown, sums.adopted, sums.unread
     );
-    println!("followers read everything anew; start the API and the workers again");
+    println!("start the API and the workers again; edges go on serving what the database does not know");
+    println!("`mtasts admin orphans` lists that, `mtasts admin recover --release` ends it");
+    if !args.edge.is_empty() {
+        let count = runtime()?.block_on(orphans::list(&config, &args.edge)).map_err(RecoverError::Orphans)?;
+        println!("{count} domains are served that the database does not know");
+    }
     Ok(())
 }
 

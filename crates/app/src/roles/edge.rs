@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mtasts_edge::{Edge, Handover};
+use mtasts_edge::{Edge, Handover, Inventory};
 use mtasts_store::{NodeKind, Role};
 
 use super::{Context, Running, check_keys, connect_watched};
@@ -16,7 +16,7 @@ use crate::{
 /// For requests under way after the drain.
 const FINISH: Duration = Duration::from_secs(15);
 
-pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Probe, StartupError> {
+pub(super) async fn start(context: &Context, running: &mut Running) -> Result<(Probe, Inventory), StartupError> {
     let config = &context.config;
     let edge = config.edge.config(&config.data_dir)?;
     let ring = key_ring(config, context.may_draw_secrets, &*context.entropy)?;
@@ -30,6 +30,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     let handle = Edge::start(edge, feed, Arc::new(CertificateKeys(ring)), Arc::clone(&context.clock))?;
     let (https, http) = (handle.local_https_addrs(), handle.local_http_addrs());
     tracing::info!(node = %id, ?https, ?http, "the edge has its ports");
+    let inventory = handle.inventory();
     let state = Arc::new(parking(handle));
     let probed = Arc::clone(&state);
     let stop = context.stop.clone();
@@ -49,7 +50,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
         }
         "edge"
     });
-    Ok(Box::new(move || match probed.try_lock().ok().as_deref() {
+    let probe: Probe = Box::new(move || match probed.try_lock().ok().as_deref() {
         Some(Some(handle)) => {
             let readiness = handle.readiness();
             let mut notes = readiness.notes.clone();
@@ -59,7 +60,8 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
             RoleReadiness { role: "edge", ready: readiness.is_ready(), notes }
         }
         _ => RoleReadiness { role: "edge", ready: false, notes: vec!["stopping".to_owned()] },
-    }))
+    });
+    Ok((probe, inventory))
 }
 
 /// The handle is consumed by the shutdown while probes still look at it.

@@ -17,6 +17,7 @@ mod main_job;
 mod oidc;
 mod outage;
 mod recover;
+mod recover_orders;
 mod reports;
 mod service;
 mod shutdown;

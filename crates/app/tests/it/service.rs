@@ -33,7 +33,7 @@ pub(crate) struct Service {
     pub(crate) ports: Ports,
     pub(crate) key_ring: String,
     pub(crate) key: String,
-    pebble: Pebble,
+    pub(crate) pebble: Pebble,
     folder: tempfile::TempDir,
 }
 

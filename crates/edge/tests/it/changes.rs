@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use chrono::TimeDelta;
-use mtasts_edge::{Edge, KeyOpenError, KeyOpener};
+use mtasts_edge::{Edge, Inventory, KeyOpenError, KeyOpener};
 use mtasts_model::{Clock, DomainId, Mode, SystemClock, TenantId, feed::EdgeEntry};
 use zeroize::Zeroizing;
 
@@ -180,6 +180,48 @@ async fn a_host_that_is_gone_is_unknown_from_then_on() {
     let revision = harness.feed.put_host("example.com", harness.authority.host("example.com", Mode::Enforce));
     harness.acknowledged(revision).await;
     assert!(harness.client().policy("example.com").await.unwrap().body.contains("enforce"));
+}
+
+/// After a restore the database may have forgotten what the edge serves of the very same registration.
+#[tokio::test]
+async fn what_is_served_of_a_registration_stays_while_the_feed_has_nothing_newer_of_it_and_goes_for_another_one() {
+    let harness = Harness::serving(&["example.com"]).await;
+    let host = harness.authority.host("example.com", Mode::Testing);
+    let (own, other) = (host.domain_id, DomainId::from_uuid(uuid::Uuid::from_u128(7)));
+    harness.feed.put_host("example.com", host);
+    let revision = harness.feed.put("example.com", EdgeEntry::HostHeld { domain_id: own });
+    harness.acknowledged(revision).await;
+    assert_eq!(harness.client().policy("example.com").await.unwrap().status, 200);
+
+    // Nor does it go where the edge reads everything anew.
+    harness.feed.down.store(true, Ordering::SeqCst);
+    let last = harness.feed.put("gone.example", EdgeEntry::HostGone);
+    harness.feed.purge();
+    harness.feed.down.store(false, Ordering::SeqCst);
+    harness.acknowledged(last).await;
+    assert_eq!(harness.client().policy("example.com").await.unwrap().status, 200);
+
+    let revision = harness.feed.put("example.com", EdgeEntry::HostHeld { domain_id: other });
+    harness.acknowledged(revision).await;
+    assert!(harness.client().connect("example.com").await.is_err(), "invariant 3");
+}
+
+#[tokio::test]
+async fn an_edge_says_what_it_serves_page_for_page() {
+    let harness = Harness::serving(&["a.example", "b.example"]).await;
+    let inventory = harness.edge.inventory();
+    let template = harness.authority.host("c.example", Mode::Enforce);
+    let mut last = None;
+    for number in 0..Inventory::PAGE {
+        last = Some(harness.feed.put_host(&format!("c{number}.example"), template.clone()));
+    }
+    harness.acknowledged(last.unwrap()).await;
+    let first = inventory.after("").unwrap();
+    assert_eq!(first.hosts.len(), Inventory::PAGE);
+    assert_eq!((&*first.hosts[0].domain, first.hosts[2].mode), ("a.example", Mode::Enforce));
+    assert_eq!(first.hosts[2].domain_id, template.domain_id);
+    let rest = inventory.after(&first.next.unwrap()).unwrap();
+    assert_eq!((rest.hosts.len(), rest.next), (2, None));
 }
 
 #[tokio::test]

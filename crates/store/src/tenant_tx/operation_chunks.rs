@@ -8,20 +8,25 @@ use uuid::Uuid;
 use super::{TenantTx, operations::column};
 use crate::{
     LineOutcome, Operation, OperationLine, Store, StoreError,
-    operation::{COLUMNS, OperationRow},
+    operation::{COLUMNS, OperationRow, suspended},
     sql,
     stored::At,
 };
 
 /// The operation whose tenant was served longest ago. A tenant's operations run one after the other, in the order in
-/// which they came, whatever other processes do: the oldest that has not ended is the only one to be locked.
-const CLAIM: &str = "
-    FROM operations o
-    WHERE o.finished_at IS NULL AND o.not_before <= $1
-        AND NOT EXISTS (SELECT FROM operations e
-            WHERE e.tenant_id = o.tenant_id AND e.finished_at IS NULL AND e.id < o.id)
+/// which they came, whatever other processes do: the oldest that has not ended is the only one to be locked. Those that
+/// wait for the end of a suspension are passed over, also by later ones.
+const CLAIM: &str = concat!(
+    "FROM operations o
+    WHERE o.finished_at IS NULL AND o.not_before <= $1 AND NOT ",
+    suspended!("o"),
+    " AND NOT EXISTS (SELECT FROM operations e
+            WHERE e.tenant_id = o.tenant_id AND e.finished_at IS NULL AND e.id < o.id AND NOT ",
+    suspended!("e"),
+    ")
     ORDER BY o.turn LIMIT 1
-    FOR NO KEY UPDATE OF o SKIP LOCKED";
+    FOR NO KEY UPDATE OF o SKIP LOCKED"
+);
 
 /// Some lines of one operation, to be carried out in one transaction. The operation's row is locked until it ends, so
 /// that nobody else has the same lines. Dropped, nothing of it was done.
@@ -40,7 +45,8 @@ struct LineRow {
 }
 
 impl Store {
-    /// Begins the next chunk, of `most` lines, or of one where the last attempts failed; None when nothing waits.
+    /// Begins the next chunk, of `most` lines, or of one where the last attempts failed; None when nothing waits, or what
+    /// waits is of tenants that are suspended.
     pub async fn next_chunk(&self, most: u32, now: Timestamp) -> Result<Option<OperationChunk>, StoreError> {
         let tx = self.runner_tx().await?;
         let claim = format!("SELECT {COLUMNS} {CLAIM}");

@@ -29,7 +29,8 @@ async fn when_the_name_is_taken_over_the_losers_policy_stops_before_the_winners_
     tx.commit().await.unwrap();
 
     let news = changes(&edge, served).await;
-    assert_eq!(news.iter().map(|change| &change.entry).collect::<Vec<_>>(), [&EdgeEntry::HostGone]);
+    let held = EdgeEntry::HostHeld { domain_id: winner.id };
+    assert_eq!(news.iter().map(|change| &change.entry).collect::<Vec<_>>(), [&held], "nothing of the loser's");
     // The loser is told in its own log, not to whom it lost, and looks at its delegation again.
     let events = api.tenant_tx(one).await.unwrap().audit_events(None, 200).await.unwrap();
     let lost = events.iter().find(|event| event.action == "host.lost").unwrap();
@@ -127,7 +128,7 @@ async fn a_challenge_of_the_loser_leaves_the_feed_with_its_host() {
     tx.take_host().await.unwrap();
     tx.commit().await.unwrap();
     let entries: Vec<_> = changes(&edge, published).await.into_iter().map(|change| change.entry).collect();
-    assert_eq!(entries, [EdgeEntry::HostGone, EdgeEntry::ChallengeGone]);
+    assert_eq!(entries, [EdgeEntry::HostHeld { domain_id: winner.id }, EdgeEntry::ChallengeGone]);
 }
 
 #[tokio::test]

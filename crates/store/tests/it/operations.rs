@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use mtasts_model::{OperationId, SystemEntropy, TenantId};
+use mtasts_model::{ApiKeyId, OperationId, SystemEntropy, TenantId};
 use mtasts_store::{
     Actor, Channel, LineOutcome, NewOperation, Operation, OperationChunk, OperationKind, OperationLine, OperationState,
     Role, Store, StoreError, VersionReason,
@@ -20,13 +20,23 @@ async fn create(fixture: &Fixture, api: &Store, tenant: TenantId, lines: u32) ->
 }
 
 async fn try_create(fixture: &Fixture, api: &Store, tenant: TenantId, lines: u32) -> Result<Operation, StoreError> {
+    create_by(fixture, api, tenant, lines, &Actor::operator()).await
+}
+
+async fn create_by(
+    fixture: &Fixture,
+    api: &Store,
+    tenant: TenantId,
+    lines: u32,
+    by: &Actor,
+) -> Result<Operation, StoreError> {
     let lines = (1..=lines).map(|number| OperationLine { number, body: Some(format!("line {number}").into_bytes()) });
     let id = OperationId::draw(fixture.now(), &SystemEntropy);
     let new = NewOperation { id, kind: OperationKind::Batch, lines: lines.collect() };
     // Ids are in order of time, and so are operations.
     fixture.clock.advance(TimeDelta::milliseconds(1));
     let mut tx = api.tenant_tx(tenant).await?;
-    let operation = tx.create_operation(&new, QUOTA, &Actor::operator(), fixture.now()).await?;
+    let operation = tx.create_operation(&new, QUOTA, by, fixture.now()).await?;
     tx.commit().await?;
     Ok(operation)
 }
@@ -152,6 +162,63 @@ async fn a_tenant_has_one_chunk_at_a_time_and_tenants_take_turns() {
     assert_eq!(turns[..4].iter().filter(|tenant| **tenant == other).count(), 2, "{turns:?}");
     assert!(turns[..4].windows(2).all(|pair| pair[0] != pair[1]), "{turns:?}");
     assert!(chunk(&fixture, &api, 2).await.is_none());
+}
+
+#[tokio::test]
+async fn what_a_suspended_tenant_or_provider_asked_for_waits_and_goes_on_afterwards() {
+    let fixture = Fixture::new().await;
+    let (api, operator) = (fixture.store(Role::Api).await, fixture.store(Role::Operator).await);
+    let (provider, customer, other) =
+        (fixture.tenant(&api).await, fixture.tenant(&api).await, fixture.tenant(&api).await);
+    let by_provider = Actor::api_key(ApiKeyId::draw(fixture.now(), &SystemEntropy), provider);
+    let user = Actor::user("https://idp.example".to_owned(), "key_0 of ten_0".to_owned(), provider);
+    let asked = [
+        create_by(&fixture, &api, customer, 4, &by_provider).await.unwrap(),
+        create_by(&fixture, &api, customer, 1, &user).await.unwrap(),
+        create(&fixture, &api, customer, 1).await,
+        create(&fixture, &api, other, 1).await,
+    ];
+    let begun = chunk(&fixture, &api, 2).await.unwrap();
+    assert_eq!(begun.operation().id, asked[0].id);
+    let begun = carry_out(&fixture, begun).await.unwrap();
+    let next = async || {
+        let chunk = chunk(&fixture, &api, 50).await?;
+        Some(chunk.operation().id)
+    };
+    let suspend = async |tenant, by| {
+        operator.suspend_tenant(tenant, "unpaid", &by, fixture.now()).await.unwrap();
+    };
+
+    suspend(customer, Actor::operator()).await;
+    assert_eq!(next().await, Some(asked[3].id), "nobody else waits");
+    suspend(other, Actor::operator()).await;
+    assert_eq!(next().await, None);
+    let worker = fixture.store(Role::Worker).await;
+    assert!(worker.take_figures(TimeDelta::minutes(1), fixture.now()).await.unwrap());
+    let (_, figures) = worker.figures().await.unwrap().unwrap();
+    let waiting = figures.queues.iter().find(|queue| queue.queue == "operations").map(|queue| queue.depth);
+    assert_eq!(waiting, Some(0), "and nobody is called because of it");
+    // A tenant's transaction sees no other tenant, suspended or not.
+    let seen = fixture
+        .database
+        .psql("SET ROLE mtasts_api; BEGIN; SET LOCAL app.runner = 'off'; SELECT count(*) FROM tenants; COMMIT")
+        .await;
+    assert_eq!(seen.trim(), "0");
+
+    // The customer's own go on while its provider's wait.
+    operator.resume_tenant(customer, &Actor::operator(), fixture.now()).await.unwrap();
+    suspend(provider, Actor::operator()).await;
+    assert_eq!(next().await, Some(asked[2].id));
+    let own = wait_for_chunk(&fixture, &api).await;
+    let outcome = LineOutcome { number: 1, failed: true, result: json!({}) };
+    own.finish(vec![outcome], fixture.now()).await.unwrap();
+    assert_eq!(next().await, None);
+
+    let mut nudges = api.nudges(Channel::Operations);
+    operator.resume_tenant(provider, &Actor::operator(), fixture.now()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), nudges.changed()).await.expect("whoever waits is told");
+    let rest = chunk(&fixture, &api, 50).await.unwrap();
+    assert_eq!((rest.operation().id, numbers(&rest)), (begun.id, vec![3, 4]), "where it had stopped");
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! After a restore.
 
 use chrono::TimeDelta;
-use mtasts_model::{PolicyId, Revision, SystemEntropy, feed::EdgeEntry};
-use mtasts_store::{Actor, RecoveredDomain, Role, Store, StoreError, VersionReason};
+use mtasts_model::{
+    DomainId, OrderId, PolicyId, Revision, SystemEntropy, TenantId,
+    feed::{Challenge, EdgeEntry},
+    lifecycle::OrderState,
+};
+use mtasts_store::{Actor, RecoveredDomain, Role, Store, StoreError, UnknownHost, VersionReason};
 
 use crate::fixture::{Fixture, LEASE, changes};
 
@@ -60,7 +64,14 @@ async fn followers_ahead_of_a_restored_feed_are_held_until_the_end_and_then_read
     owner.finish_recovery(again, fixture.now()).await.unwrap();
 
     let page = edge.edge_changes(ahead, 10).await.unwrap();
-    assert!(page.floor > ahead, "begin again");
+    assert!(page.floor <= ahead, "edges keep what the database does not know: {page:?}");
+    let zone = edge.zone_changes(ahead, 10).await.unwrap();
+    assert!(zone.floor > ahead, "nameservers begin again: {zone:?}");
+    // One that has followed all the while stands at the newest revision.
+    let newest = edge.edge_changes(ahead, 10).await.unwrap().position;
+    owner.release_edges().await.unwrap();
+    let page = edge.edge_changes(newest, 10).await.unwrap();
+    assert!(newest > ahead && page.floor > newest, "and now edges: {page:?}");
     let all = edge.edge_changes(Revision::ZERO, 10).await.unwrap();
     assert!(!all.more && all.position >= all.floor, "whoever has read it all has come to the floor: {all:?}");
     let next = edge.edge_changes(all.position, 10).await.unwrap();
@@ -138,4 +149,80 @@ async fn a_record_that_the_backup_does_not_know_is_looked_at_before_it_is_writte
     let label = domain.label.as_str();
     let expected = ["_mta-sts", "_smtp-tls", "acme"].map(|kind| format!("{label}.{kind}.sts.example|f"));
     assert_eq!(noted.lines().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn an_order_whose_answer_edges_may_have_lost_is_answered_anew_and_others_go_on_where_they_were() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let owner = fixture.store(Role::Owner).await;
+    let tenant = fixture.tenant(&api).await;
+    let challenge = Challenge::Http01 { token: "t".to_owned(), key_authorization: "t.k".to_owned() };
+    let mut domains = Vec::new();
+    for name in ["edge.example", "zone.example", "ready.example"] {
+        let domain = fixture.domain(&api, tenant, name).await;
+        let lease = fixture.claim(&worker, domain.id).await;
+        let order = OrderId::draw(fixture.now(), &SystemEntropy);
+        let mut tx = fixture.tx(&worker, &lease).await;
+        tx.take_host().await.unwrap();
+        tx.draft_order(order, "an issuer", b"k").await.unwrap();
+        tx.order_placed(order, "https://ca.example/order/1", None).await.unwrap();
+        match name {
+            "edge.example" => {
+                tx.challenge_published(order, &challenge).await.unwrap();
+                tx.order_answered(order).await.unwrap();
+            }
+            "zone.example" => tx.challenge_in_zone(order, "x.acme.sts.example", "v").await.unwrap(),
+            _ => tx.order_ready(order).await.unwrap(),
+        }
+        tx.order_wait(order, fixture.now() + TimeDelta::hours(1)).await.unwrap();
+        tx.commit().await.unwrap();
+        domains.push(domain);
+    }
+    fixture.clock.advance(TimeDelta::days(3));
+    let recovery = owner.begin_recovery(fixture.now()).await.unwrap();
+    assert_eq!(recover(&fixture, &worker, recovery, false).await, 3);
+    let expected = [OrderState::Placed, OrderState::ChallengePublished { revision: Revision::ZERO }, OrderState::Ready];
+    for (domain, state) in domains.iter().zip(expected) {
+        let lease = fixture.claim(&worker, domain.id).await;
+        let order = fixture.facts(&worker, &lease).await.order.unwrap();
+        assert_eq!((order.state, order.since, order.not_before), (state, fixture.now(), None), "{}", domain.name);
+    }
+}
+
+#[tokio::test]
+async fn registrations_that_are_not_known_are_told_with_their_tenants_where_those_are() {
+    let fixture = Fixture::new().await;
+    let (api, operator) = (fixture.store(Role::Api).await, fixture.store(Role::Operator).await);
+    let tenant = fixture.tenant(&api).await;
+    let known = fixture.domain(&api, tenant, "example.com").await;
+    let ids = [(); 2].map(|()| DomainId::draw(fixture.now(), &SystemEntropy));
+    let nobody = TenantId::draw(fixture.now(), &SystemEntropy);
+    let mut unknown =
+        operator.unknown_registrations(&[(known.id, tenant), (ids[0], tenant), (ids[1], nobody)]).await.unwrap();
+    unknown.sort_by_key(|host| host.tenant.is_none());
+    let expected = [Some("a tenant".to_owned()), None];
+    assert_eq!(unknown, [0, 1].map(|at| UnknownHost { domain: ids[at], tenant: expected[at].clone() }));
+}
+
+/// A sequence is written ahead of what was drawn, 32 numbers at a time: that is where it goes on after archived WAL was
+/// replayed, and it says nothing of how far the feed had come.
+#[tokio::test]
+async fn a_follower_is_known_to_be_ahead_also_where_the_sequence_has_come_up_to_it() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let edge = fixture.store(Role::Edge).await;
+    let tenant = fixture.tenant(&api).await;
+    let domain = fixture.domain(&api, tenant, "example.com").await;
+    let newest = fixture.serve(&worker, &domain).await;
+    let ahead = Revision::new(newest.number() + 3);
+    let replayed = "SELECT setval('edge_revisions', last_value + 32) FROM edge_revisions;
+        SELECT setval('zone_revisions', last_value + 32) FROM zone_revisions";
+    fixture.database.psql(replayed).await;
+    assert!(matches!(edge.edge_changes(ahead, 10).await, Err(StoreError::FeedWentBack { .. })));
+    assert!(matches!(edge.zone_changes(Revision::new(3), 10).await, Err(StoreError::FeedWentBack { .. })));
+    // Whoever has read all there is is not ahead, nor is one that comes after prunings have raised the floor.
+    assert!(edge.edge_changes(newest, 10).await.unwrap().changes.is_empty());
+    fixture.database.psql(&format!("UPDATE feed_floors SET floor = {ahead} WHERE feed = 'edge'")).await;
+    assert!(edge.edge_changes(ahead, 10).await.unwrap().changes.is_empty());
 }

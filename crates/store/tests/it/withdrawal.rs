@@ -35,7 +35,7 @@ async fn a_domain_that_was_never_served_is_gone_at_once() {
     assert!(is_fenced(&worker.lease_tx(&lease, fixture.now()).await));
     assert_eq!(worker.next_due_at().await.unwrap(), None);
     let entries: Vec<_> = changes(&edge, Revision::ZERO).await.into_iter().map(|change| change.entry).collect();
-    assert_eq!(entries, [EdgeEntry::HostGone, EdgeEntry::ChallengeGone]);
+    assert_eq!(entries, [EdgeEntry::HostHeld { domain_id: domain.id }, EdgeEntry::ChallengeGone]);
     // The name can be registered again.
     fixture.domain(&api, tenant, "example.com").await;
 }

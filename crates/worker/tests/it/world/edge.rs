@@ -113,7 +113,8 @@ async fn follow(state: Arc<State>, store: Store, node: NodeId, clock: ShiftedClo
                     state.history.lock().unwrap().push((name.clone(), Some(*content.clone())));
                     state.hosts.lock().unwrap().insert(name, *content);
                 }
-                EdgeEntry::HostGone => {
+                // This edge keeps no replica, so it has nothing of a time that the database does not know.
+                EdgeEntry::HostGone | EdgeEntry::HostHeld { .. } => {
                     state.history.lock().unwrap().push((name.clone(), None));
                     state.hosts.lock().unwrap().remove(&name);
                 }
