@@ -1,5 +1,11 @@
 //! Looks at MX hosts that all domains share: whose turn it is, what is remembered, and for how long.
 
+use std::{
+    net::IpAddr,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use chrono::TimeDelta;
 use mtasts_model::{
     HostName, Timestamp,
@@ -112,32 +118,41 @@ async fn a_look_that_ended_while_its_turn_was_asked_for_is_not_made_again() {
     }
 }
 
-/// The same, with the look's end between reading and claiming, every time.
-#[tokio::test]
-async fn whoever_read_before_a_look_ended_cannot_claim_after_it() {
+/// What others may do between reading and claiming, every time.
+async fn with_another_between(another: impl Fn(Timestamp) -> String) -> (MxHostTurn, Timestamp) {
     let fixture = Fixture::new().await;
     let worker = fixture.store(Role::Worker).await;
-    let now = fixture.now();
-    let claim = ours(&worker, now).await;
+    let claim = ours(&worker, fixture.now()).await;
     worker.finish_mx_host_look(&claim, None, &[]).await.unwrap();
-    let later = now + TimeDelta::hours(1);
-    let database = fixture.database.url();
-    let ended = std::sync::atomic::AtomicBool::new(false);
-    // What decides on the look that was read is the moment between the two.
+    let later = fixture.now() + TimeDelta::hours(1);
+    let (database, change, over) = (fixture.database.url(), another(later), AtomicBool::new(false));
+    // Called on the look that was read.
     let serves = |look: &MxHostLook| {
-        if !ended.swap(true, std::sync::atomic::Ordering::SeqCst) {
-            end_a_look(&database, later);
+        if !over.swap(true, Ordering::SeqCst) {
+            let sql = format!("UPDATE mx_host_looks SET {change}");
+            let status = Command::new("psql").args(["-qX", "-d", &database, "-c", &sql]).status().unwrap();
+            assert!(status.success());
         }
         later - look.looked_at < TimeDelta::hours(1)
     };
     let turn = worker.mx_host_turn(&mx(), serves, later + CLAIM, later).await.unwrap();
+    (turn, later)
+}
+
+#[tokio::test]
+async fn whoever_read_before_a_look_ended_cannot_claim_after_it() {
+    let (turn, later) = with_another_between(|later| format!("looked_at = '{}'", later.to_rfc3339())).await;
     assert_eq!(turn, MxHostTurn::Known(MxHostLook { looked_at: later, failure: None }));
 }
 
-fn end_a_look(database: &str, at: Timestamp) {
-    let sql = format!("UPDATE mx_host_looks SET looked_at = '{}'", at.to_rfc3339());
-    let status = std::process::Command::new("psql").args(["-qX", "-d", database, "-c", &sql]).status().unwrap();
-    assert!(status.success());
+#[tokio::test]
+async fn of_two_that_read_the_same_one_has_the_turn() {
+    let claim = |later: Timestamp| {
+        let (at, until) = (later.to_rfc3339(), (later + CLAIM).to_rfc3339());
+        format!("claim_token = 1, claimed_at = '{at}', claimed_until = '{until}'")
+    };
+    let (turn, later) = with_another_between(claim).await;
+    assert_eq!(turn, MxHostTurn::Busy { since: later });
 }
 
 #[tokio::test]
@@ -146,7 +161,7 @@ async fn what_strangers_say_is_capped_and_old_looks_go_in_batches() {
     let worker = fixture.store(Role::Worker).await;
     let claim = ours(&worker, fixture.now()).await;
     let long = MxFailure { code: "x".repeat(5_000), message: "ü\0".repeat(5_000) };
-    let addresses: Vec<std::net::IpAddr> = (0..40).map(|number| [192, 0, 2, number].into()).collect();
+    let addresses: Vec<IpAddr> = (0..40).map(|number| [192, 0, 2, number].into()).collect();
     worker.finish_mx_host_look(&claim, Some(&long), &addresses).await.unwrap();
     let MxHostTurn::Known(look) = turn(&worker, fixture.now()).await else { panic!("it is there") };
     let failure = look.failure.unwrap();
