@@ -19,6 +19,7 @@ use mtasts_probe::{
     roots,
 };
 use mtasts_store::{Actor, DomainView, MxHostTurn, NewCheck};
+use mtasts_testkit::wait_until;
 use mtasts_worker::{CheckConfig, CheckDeps, CheckWorker, Worker, Zones, shared_pacer};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
@@ -31,7 +32,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Running, World, config, status};
+use crate::world::{PATIENCE, Running, World, config, status};
 
 const MX: &str = "mx.provider.test";
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -185,9 +186,11 @@ async fn two_hundred_domains_of_two_workers_on_one_host_are_one_connection() {
     }
     let _workers = [scene.worker("first"), scene.worker("second")];
     let world = &scene.world;
-    world
-        .wait_until("all domains were looked at", async || world.count("domains WHERE mx IS NOT NULL").await == 200)
-        .await;
+    // Two hundred domains have a thousand steps to go, each a few transactions.
+    wait_until(PATIENCE * 4, "all domains were looked at", async || {
+        world.count("domains WHERE mx IS NOT NULL").await == 200
+    })
+    .await;
     assert_eq!(scene.host.connections(), 1);
     assert_eq!(world.count("domains WHERE mx @? '$.hosts[*].failure.code'").await, 0);
     assert_eq!(world.count("mx_days").await, 200, "each domain has its own proof");
@@ -291,8 +294,12 @@ async fn where_checks_have_used_up_the_pace_a_look_is_put_off_and_nothing_said_o
     // What checks do, in whatever process: ahead of now, so that no turn comes back while the test looks.
     let ahead = world.clock.now() + TimeDelta::minutes(2);
     while world.store.pace_probe(LOCALHOST, 30, ahead).await.unwrap().is_ok() {}
-    let _worker = scene.worker("first");
     let domain = scene.domain("customer.test", MX).await;
+    // A look that failed some time ago.
+    let failed = "INSERT INTO step_failures (domain_id, tenant_id, kind, failures, last_at, reason, message)
+        SELECT id, tenant_id, 'probe-mx', 3, now() - interval '2 hours', 'MxUnresolvable', 'm' FROM domains";
+    world.database.psql(failed).await;
+    let _worker = scene.worker("first");
     world
         .wait_until("the look is put off", async || {
             world.count("domain_schedule WHERE mx_put_off_until > mx_put_off_at").await == 1
@@ -300,14 +307,15 @@ async fn where_checks_have_used_up_the_pace_a_look_is_put_off_and_nothing_said_o
         .await;
     assert_eq!(scene.host.connections(), 0);
     let view = world.view(&domain).await;
-    assert_eq!(status(&view, ConditionKind::MxReady), (Status::Unknown, "NotProbed"));
+    assert_eq!(status(&view, ConditionKind::MxReady), (Status::False, "MxUnresolvable"), "as it was");
     assert_eq!(view.mx_seen, None);
-    assert_eq!(world.count("step_failures WHERE kind = 'probe-mx'").await, 0);
+    let failures = "step_failures WHERE kind = 'probe-mx' AND failures = 3";
+    assert_eq!(world.count(failures).await, 1, "neither a failure more nor those forgotten that there were");
     assert_eq!(world.count("mx_host_looks WHERE claim_token IS NOT NULL").await, 0, "the turn was given back");
     // There is room again.
     world.clock.advance(TimeDelta::minutes(3));
     scene.looked(&domain).await;
-    assert_eq!(scene.host.connections(), 1);
+    assert_eq!((scene.host.connections(), world.count("step_failures WHERE kind = 'probe-mx'").await), (1, 0));
 }
 
 #[tokio::test]
