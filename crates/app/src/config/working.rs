@@ -62,9 +62,7 @@ impl WorkerSection {
         made.lease = TimeDelta::seconds(self.lease_seconds.into());
         made.concurrency = self.concurrency;
         made.probe_concurrency = self.probe_concurrency.unwrap_or(self.concurrency / 4).max(1);
-        let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
-        made.mx_looks = MxLookAges::new(minutes(self.mx_look_minutes), minutes(self.failed_mx_look_minutes))
-            .map_err(|error| ConfigError::value("worker.mx_look_minutes, worker.failed_mx_look_minutes", error))?;
+        made.mx_looks = self.mx_look_ages()?;
         made.edge_grace = TimeDelta::seconds(self.edge_grace_seconds.into());
         made.challenge_preference = config.issuer.challenges()?;
         made.ca_budget = config.issuer.budget();
@@ -73,6 +71,12 @@ impl WorkerSection {
         made.report_templates = config.reports.templates()?;
         made.report_hosts = config.reports.host.iter().cloned().collect();
         Ok(made)
+    }
+
+    fn mx_look_ages(&self) -> Result<MxLookAges, ConfigError> {
+        let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
+        MxLookAges::new(minutes(self.mx_look_minutes), minutes(self.failed_mx_look_minutes))
+            .map_err(|error| ConfigError::value("worker.mx_look_minutes, worker.failed_mx_look_minutes", error))
     }
 }
 
@@ -148,5 +152,25 @@ impl Config {
             }
         }
         mtasts_probe::roots(&extra).map_err(|error| ConfigError::value(KEY, crate::startup::causes(&error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_at_mx_hosts_are_shared_for_two_hours_at_most() {
+        assert_eq!(WorkerSection::default().mx_look_ages().unwrap(), MxLookAges::default());
+        let ages = |passed, failed| {
+            let section =
+                WorkerSection { mx_look_minutes: passed, failed_mx_look_minutes: failed, ..Default::default() };
+            section.mx_look_ages()
+        };
+        assert!(ages(120, 0).is_ok());
+        for (passed, failed) in [(121, 10), (60, 121), (u32::MAX, 0)] {
+            let error = ages(passed, failed).unwrap_err().to_string();
+            assert!(error.contains("worker.mx_look_minutes") && error.contains("0 to 120 minutes"), "{error}");
+        }
     }
 }
