@@ -122,7 +122,7 @@ mod tests {
 
     fn host(name: &str, failure: Option<&str>) -> MxHostSeen {
         let failure = failure.map(|code| MxFailure { code: code.to_owned(), message: format!("{name}: {code}") });
-        MxHostSeen { host: HostName::parse(name).unwrap(), preference: 10, failure }
+        MxHostSeen { host: HostName::parse(name).unwrap(), preference: 10, failure, looked_at: None }
     }
 
     fn seen(hosts: Vec<MxHostSeen>) -> MxSeen {

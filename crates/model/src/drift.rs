@@ -81,7 +81,12 @@ mod tests {
     fn seen(hosts: &[(&str, bool)]) -> MxSeen {
         let hosts = hosts.iter().map(|(name, passes)| {
             let failure = MxFailure { code: "starttls-not-supported".to_owned(), message: "no".to_owned() };
-            MxHostSeen { host: HostName::parse(name).unwrap(), preference: 10, failure: (!passes).then_some(failure) }
+            MxHostSeen {
+                host: HostName::parse(name).unwrap(),
+                preference: 10,
+                failure: (!passes).then_some(failure),
+                looked_at: None,
+            }
         });
         MxSeen { hosts: hosts.collect(), at: ManualClock::default().now() }
     }

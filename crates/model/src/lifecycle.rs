@@ -16,8 +16,8 @@ pub use attempts::{Attempt, Attempts};
 pub use expiry::{EXPIRY_ALERT_DAYS, RenewalTrouble};
 pub use facts::{
     CertificateFacts, CnameSeen, DelegationSeen, DomainFacts, DomainZones, EdgeFacts, HostContentRef, HostFacts,
-    HostOwner, LedgerFacts, MxFailure, MxHostSeen, MxSeen, MxSource, OrderFacts, OrderState, Purpose, RecordFacts,
-    RecordProblem, ReportFacts, VersionFacts,
+    HostOwner, LedgerFacts, MxFailure, MxHostSeen, MxPutOff, MxSeen, MxSource, OrderFacts, OrderState, Purpose,
+    RecordFacts, RecordProblem, ReportFacts, VersionFacts,
 };
 pub use plan::{Plan, Step, StepKind, plan};
 pub use schedule::{MAX_FAILED_VALIDATIONS_PER_HOUR, WITHDRAWAL_MAX_AGE};

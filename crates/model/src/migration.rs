@@ -173,8 +173,12 @@ mod tests {
     }
 
     fn seen(hosts: &[&str], at: Timestamp) -> MxSeen {
-        let hosts =
-            hosts.iter().map(|name| MxHostSeen { host: HostName::parse(name).unwrap(), preference: 10, failure: None });
+        let hosts = hosts.iter().map(|name| MxHostSeen {
+            host: HostName::parse(name).unwrap(),
+            preference: 10,
+            failure: None,
+            looked_at: None,
+        });
         MxSeen { hosts: hosts.collect(), at }
     }
 

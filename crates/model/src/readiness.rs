@@ -162,9 +162,11 @@ pub fn blocking(policy: &Policy, seen: Option<&MxSeen>, now: Timestamp) -> Vec<R
         )];
     };
     let mut reasons = Vec::new();
-    // A look from the future is one by a clock that was stepped back since: it proves nothing about now.
-    if now - seen.at > FRESH_LOOK || seen.at - now > FRESH_LOOK {
-        let at = seen.at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    // Each host must have been connected to within the day, for this domain or another. A look from the future is one by a
+    // clock that was stepped back since: it proves nothing about now.
+    let oldest = seen.oldest_look();
+    if now - oldest > FRESH_LOOK || seen.at - now > FRESH_LOOK {
+        let at = oldest.to_rfc3339_opts(SecondsFormat::Secs, true);
         reasons.push(Reason::new(
             Weight::Blocking,
             "mx-check-too-old",
@@ -305,7 +307,10 @@ mod tests {
     }
 
     fn seen(names: &[&str], now: Timestamp) -> MxSeen {
-        let hosts = names.iter().map(|name| MxHostSeen { host: host(name), preference: 10, failure: None }).collect();
+        let hosts = names
+            .iter()
+            .map(|name| MxHostSeen { host: host(name), preference: 10, failure: None, looked_at: None })
+            .collect();
         MxSeen { hosts, at: now }
     }
 

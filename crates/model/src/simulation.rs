@@ -276,6 +276,7 @@ mod tests {
             host: HostName::parse(name).unwrap(),
             preference: 10,
             failure: failure.map(|code| MxFailure { code: code.to_owned(), message: "…".to_owned() }),
+            looked_at: None,
         };
         MxSeen { hosts: hosts.iter().map(host).collect(), at: now() }
     }

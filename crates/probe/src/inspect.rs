@@ -31,7 +31,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use catalogue::Code;
 pub use finding::{Finding, Group, SenderWords, Severity};
-pub use pace::{Pacer, SharedPace};
+pub use pace::{NoRoom, Pacer, SharedPace};
 pub(crate) use policy_text::read as read_policy;
 pub use verdict::{Delivery, HostVerdict, Safety, Verdict};
 

@@ -22,7 +22,7 @@ mod tls;
 pub use config::{ProbeConfig, RootsError, Timeouts, roots};
 pub use failure::{AddressFailure, FetchError, FetchFailure};
 pub use look::{MAX_MX_HOSTS, MxRoute, MxRouteError, mx_route};
-pub use mx::MxProber;
+pub use mx::{HostLook, MxProber};
 pub use policy::{AddressAnswer, FetchedPolicy, MAX_POLICY_BYTES, PolicyFetcher};
 pub use post::{MAX_POST_EXCERPT, PostError, PostTarget, Posted, Poster};
 pub use tls::{CertificateSeen, TlsFailure};

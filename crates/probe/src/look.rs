@@ -1,19 +1,10 @@
-//! Where the mail of a domain goes (RFC 5321 §5.1), and how the hosts there do.
+//! Where the mail of a domain goes (RFC 5321 §5.1).
 
-use futures_util::{StreamExt, stream};
 use mtasts_dns::{Lookup, Mx, MxSet, ResolveError, Resolver};
-use mtasts_model::{
-    HostName, MailDomain,
-    lifecycle::{MxFailure, MxHostSeen, MxSeen},
-};
-
-use crate::MxProber;
+use mtasts_model::{HostName, MailDomain};
 
 /// At most so many MX hosts of one domain are looked at, the most preferred first.
 pub const MAX_MX_HOSTS: usize = 20;
-
-/// So many hosts of one domain are probed at the same time: all, so that a look takes no longer than its slowest host.
-const PARALLEL: usize = MAX_MX_HOSTS;
 
 /// Where the mail of a domain goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,21 +95,4 @@ fn hosts(domain: &MailDomain, records: &[Mx]) -> Result<Vec<(u16, HostName)>, Mx
         return Err(MxRouteError::TooMany { domain: domain.clone(), count: hosts.len() });
     }
     Ok(hosts)
-}
-
-impl MxProber {
-    /// Looks at every MX host of `domain` (RFC 8461 §8.4: backup hosts are rarely used and so rarely tested).
-    ///
-    /// # Errors
-    /// Only when it is not known which hosts there are; a host that fails is part of the outcome.
-    pub async fn look_at_mx(&self, domain: &MailDomain) -> Result<MxSeen, MxRouteError> {
-        let route = mx_route(&self.resolver, domain).await?;
-        let looks = stream::iter(route.hosts()).map(|(preference, host)| async move {
-            let failure: Option<MxFailure> = self.probe(&host).await.err();
-            MxHostSeen { host, preference, failure }
-        });
-        // `buffered` keeps the order of preference.
-        let hosts = looks.buffered(PARALLEL).collect().await;
-        Ok(MxSeen { hosts, at: self.config.clock.now() })
-    }
 }

@@ -32,6 +32,7 @@ mod limits;
 mod logins;
 mod migrate;
 mod migration;
+mod mx_host_look;
 mod new_version;
 mod node;
 mod nudge;
@@ -96,6 +97,7 @@ pub use limits::{LimitBucket, Quota, QuotaError, SharedLimits, Taken};
 pub use logins::{Login, LoginError, make_logins};
 pub use migrate::{MigrationReport, migrate, newest_migration};
 pub use migration::{MigrationState, MigrationView};
+pub use mx_host_look::{MX_HOST_LOOKS_KEPT, MxHostClaim, MxHostLook, MxHostTurn};
 pub use node::{Node, NodeKind};
 pub use nudge::{Channel, NudgeReceiver};
 pub use operation::{

@@ -34,6 +34,7 @@ const MIGRATIONS: &[SqlFile] = &[
     SqlFile { name: "0023_operator", sql: include_str!("../../../migrations/0023_operator.sql") },
     SqlFile { name: "0024_watching", sql: include_str!("../../../migrations/0024_watching.sql") },
     SqlFile { name: "0025_report_months", sql: include_str!("../../../migrations/0025_report_months.sql") },
+    SqlFile { name: "0026_mx_host_looks", sql: include_str!("../../../migrations/0026_mx_host_looks.sql") },
     SqlFile {
         name: "0027_suspended_operations",
         sql: include_str!("../../../migrations/0027_suspended_operations.sql"),

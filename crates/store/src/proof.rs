@@ -57,7 +57,8 @@ struct SumsRow {
     published_since: Option<Timestamp>,
 }
 
-/// Notes a look: one row for each host and day, whatever the number of looks.
+/// Notes a look: one row for each host and day, whatever the number of looks. It counts at the time at which each host was
+/// connected to: one look that several steps, or domains, go by stays one.
 pub(crate) async fn note_look(
     db: &impl ConnectionTrait,
     (tenant, domain): (TenantId, DomainId),
@@ -78,12 +79,13 @@ pub(crate) async fn note_look(
             mx.failure.as_ref().map_or_else(Default::default, |failure| (failure.code.clone(), failure.message.clone()))
         })
         .unzip();
+    let times: Vec<Timestamp> = hosts.iter().map(|mx| seen.looked_at(mx)).collect();
     let sql = "INSERT INTO mx_days AS old (domain_id, tenant_id, day, host, first_seen_at, last_seen_at,
             last_failed_at, failure, message)
-        SELECT $1, $2, ($3::timestamptz AT TIME ZONE 'UTC')::date, host, $3, $3,
-            CASE WHEN failure <> '' THEN $3::timestamptz END, NULLIF(failure, ''),
+        SELECT $1, $2, (at AT TIME ZONE 'UTC')::date, host, at, at,
+            CASE WHEN failure <> '' THEN at END, NULLIF(failure, ''),
             CASE WHEN failure <> '' THEN message END
-        FROM unnest($4::text[], $5::text[], $6::text[]) AS looks (host, failure, message)
+        FROM unnest($3::timestamptz[], $4::text[], $5::text[], $6::text[]) AS looks (at, host, failure, message)
         ON CONFLICT (domain_id, day, host) DO UPDATE SET
             first_seen_at = LEAST(old.first_seen_at, excluded.first_seen_at),
             last_seen_at = GREATEST(old.last_seen_at, excluded.last_seen_at),
@@ -92,7 +94,7 @@ pub(crate) async fn note_look(
     let values = vec![
         domain.as_uuid().into(),
         tenant.as_uuid().into(),
-        seen.at.into(),
+        times.into(),
         names.into(),
         codes.into(),
         messages.into(),

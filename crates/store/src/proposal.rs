@@ -115,7 +115,8 @@ impl LeaseTx {
         let Some(newest) = self.newest_version().await? else { return Ok(false) };
         let proposal = sql::one::<Row>(self.db(), READ, vec![self.id().into()]).await?.map(Proposal::try_from);
         let waited = proposal.transpose()?.is_some_and(|proposal| {
-            proposal.dismissed_at.is_none() && self.now() - proposal.proposed_at >= FOLLOWED_AFTER
+            // By when the hosts were connected to: one look that two steps go by is not two.
+            proposal.dismissed_at.is_none() && seen.oldest_look() - proposal.proposed_at >= FOLLOWED_AFTER
         });
         let name = self.at().mail_domain("name", self.name())?;
         let Some(policy) = followed(&newest.policy, seen, &name).filter(|_| waited) else { return Ok(false) };

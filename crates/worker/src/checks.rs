@@ -4,7 +4,6 @@
 //! together at each host, so that however many tenants ask, no mail server meets more than a few connections a minute.
 
 mod look;
-mod pace;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -23,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{look::Look, pace::StoredPace};
+use self::look::Look;
 use crate::deadline::answered;
 
 /// How checks are carried out.
@@ -64,6 +63,8 @@ pub struct CheckDeps {
     pub probe: ProbeConfig,
     /// For looks at domains' DNS. It must not cache for long.
     pub resolver: Resolver,
+    /// The pace at hosts, shared with everything else that looks at MX hosts: see [`crate::shared_pacer`].
+    pub pacer: Arc<Pacer>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// For the ids of policies.
@@ -79,9 +80,7 @@ pub struct CheckWorker {
 impl CheckWorker {
     /// A worker that does nothing until it is run.
     pub fn new(config: CheckConfig, deps: CheckDeps) -> Self {
-        let CheckDeps { store, probe, resolver, clock, entropy } = deps;
-        let shared = StoredPace { store: store.clone(), clock: Arc::clone(&clock) };
-        let pacer = Arc::new(Pacer::default().shared_by(Arc::new(shared)));
+        let CheckDeps { store, probe, resolver, pacer, clock, entropy } = deps;
         let inspector = Inspector::new(probe, resolver, pacer);
         let look = Arc::new(Look { store, inspector, clock, entropy, deadline: config.deadline });
         Self { config: Arc::new(config), look }

@@ -6,6 +6,8 @@ use chrono::TimeDelta;
 use mtasts_certs::ChallengeKind;
 use mtasts_model::{Label, ReportUri};
 
+use crate::MxLookAges;
+
 /// How a worker works. All workers of a service should be told the same, but for the name.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -21,6 +23,8 @@ pub struct WorkerConfig {
     pub concurrency: usize,
     /// How many of these may look at MX hosts at the same time, which tarpits can draw out.
     pub probe_concurrency: usize,
+    /// How old a look at an MX host may be that domains go by.
+    pub mx_looks: MxLookAges,
     /// How long an edge whose lease has run out is still waited for (invariant 1).
     pub edge_grace: TimeDelta,
     /// The longest wait between looks for due domains, for when a nudge was lost.
@@ -51,6 +55,7 @@ impl WorkerConfig {
             batch: 32,
             concurrency: 64,
             probe_concurrency: 16,
+            mx_looks: MxLookAges::default(),
             edge_grace: TimeDelta::minutes(5),
             poll: Duration::from_secs(1),
             stop_grace: Duration::from_secs(10),

@@ -5,6 +5,7 @@ mod challenge;
 mod delegation;
 mod issue;
 mod mx;
+mod mx_hosts;
 mod order;
 mod records;
 mod rollout;

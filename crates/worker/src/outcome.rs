@@ -25,6 +25,10 @@ pub(crate) enum Finding {
         seen: MxSeen,
         follow: Option<SpareIds>,
     },
+    /// There was no room at an MX host: nothing is known that was not before. Come back then.
+    MxPutOff {
+        until: Timestamp,
+    },
     /// What a look from outside came to.
     Watched {
         version: PolicyVersionId,
@@ -138,6 +142,7 @@ impl Finding {
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::OrderWait { .. } => "waiting",
+            Self::MxPutOff { .. } => "put_off",
             Self::OrderClosed { .. } => "closed",
             _ => "done",
         }

@@ -43,7 +43,10 @@ async fn write(
     match outcome {
         Outcome::Done { finding, conditions } => {
             apply(&mut tx, finding).await?;
-            tx.step_succeeded(kind).await?;
+            // What was put off has not succeeded either: what failed before it did still counts.
+            if !matches!(finding, Finding::MxPutOff { .. }) {
+                tx.step_succeeded(kind).await?;
+            }
             // Due at once should this worker be gone; while the lease is held nobody claims it.
             tx.settle(conditions, Some(now), false).await?;
         }
@@ -86,6 +89,7 @@ async fn apply(tx: &mut LeaseTx, finding: &Finding) -> Result<(), StoreError> {
                 None => Ok(()),
             }
         }
+        Finding::MxPutOff { until } => tx.put_off_mx(*until).await,
         Finding::Watched { version, at, problem, report } => {
             tx.watched(*at, *version, problem.clone(), report.clone()).await
         }

@@ -262,6 +262,7 @@ impl Session {
                 tracing::warn!(%domain, %name, step, elapsed_ms, problem, "the order was closed without a certificate");
             }
             // A CA at work is asked a few times a second at first.
+            Finding::MxPutOff { until } => tracing::debug!(%domain, %name, step, elapsed_ms, %until, "no room yet"),
             Finding::OrderWait { .. } => tracing::debug!(%domain, %name, step, elapsed_ms, "nothing new yet"),
             _ => tracing::info!(%domain, %name, step, elapsed_ms, "step done"),
         }

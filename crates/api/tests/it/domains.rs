@@ -115,11 +115,13 @@ async fn mx_hosts_are_shown_as_they_were_seen() {
     service.see_mx(&id, &[("mx1.a.test", None), ("mx2.a.test", Some("starttls-not-supported"))]).await;
     let mx = tenant.get(&path).await.body["mx"].clone();
     assert_eq!(mx["source"], "listed");
+    let at = &mx["checked_at"];
+    assert!(at.is_string());
     assert_eq!(
         mx["hosts"],
         json!([
-            {"host": "mx1.a.test", "preference": 10, "ready": true, "covered": true, "failure": null},
-            {"host": "mx2.a.test", "preference": 10, "ready": false, "covered": false,
+            {"host": "mx1.a.test", "preference": 10, "looked_at": at, "ready": true, "covered": true, "failure": null},
+            {"host": "mx2.a.test", "preference": 10, "looked_at": at, "ready": false, "covered": false,
              "failure": {"code": "starttls-not-supported", "message": "mx2.a.test: starttls-not-supported"}},
         ])
     );

@@ -185,6 +185,7 @@ impl Service {
                     preference: 10,
                     failure: failure
                         .map(|code| MxFailure { code: code.to_owned(), message: format!("{name}: {code}") }),
+                    looked_at: None,
                 })
                 .collect(),
             at: self.clock.now(),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use chrono::TimeDelta;
 use mtasts_model::{Clock, HostName};
 use mtasts_probe::ProbeConfig;
-use mtasts_worker::{Budget, WorkerConfig};
+use mtasts_worker::{Budget, MxLookAges, WorkerConfig};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::Deserialize;
 
@@ -21,6 +21,9 @@ pub(crate) struct WorkerSection {
     pub(crate) concurrency: usize,
     /// Of these, how many may look at MX hosts; None: a quarter.
     pub(crate) probe_concurrency: Option<usize>,
+    /// How old a look at an MX host may be that domains go by, for hosts that passed and that failed.
+    pub(crate) mx_look_minutes: u32,
+    pub(crate) failed_mx_look_minutes: u32,
     /// How long an edge that has gone silent is still waited for.
     pub(crate) edge_grace_seconds: u32,
     /// Orders that one tenant may place at once, and how many come back in an hour.
@@ -38,6 +41,8 @@ impl Default for WorkerSection {
             lease_seconds: 30,
             concurrency: 64,
             probe_concurrency: None,
+            mx_look_minutes: 60,
+            failed_mx_look_minutes: 10,
             edge_grace_seconds: 300,
             tenant_orders_burst: 200,
             tenant_orders_per_hour: 50,
@@ -57,6 +62,7 @@ impl WorkerSection {
         made.lease = TimeDelta::seconds(self.lease_seconds.into());
         made.concurrency = self.concurrency;
         made.probe_concurrency = self.probe_concurrency.unwrap_or(self.concurrency / 4).max(1);
+        made.mx_looks = self.mx_look_ages()?;
         made.edge_grace = TimeDelta::seconds(self.edge_grace_seconds.into());
         made.challenge_preference = config.issuer.challenges()?;
         made.ca_budget = config.issuer.budget();
@@ -65,6 +71,12 @@ impl WorkerSection {
         made.report_templates = config.reports.templates()?;
         made.report_hosts = config.reports.host.iter().cloned().collect();
         Ok(made)
+    }
+
+    fn mx_look_ages(&self) -> Result<MxLookAges, ConfigError> {
+        let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
+        MxLookAges::new(minutes(self.mx_look_minutes), minutes(self.failed_mx_look_minutes))
+            .map_err(|error| ConfigError::value("worker.mx_look_minutes, worker.failed_mx_look_minutes", error))
     }
 }
 
@@ -140,5 +152,25 @@ impl Config {
             }
         }
         mtasts_probe::roots(&extra).map_err(|error| ConfigError::value(KEY, crate::startup::causes(&error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_at_mx_hosts_are_shared_for_two_hours_at_most() {
+        assert_eq!(WorkerSection::default().mx_look_ages().unwrap(), MxLookAges::default());
+        let ages = |passed, failed| {
+            let section =
+                WorkerSection { mx_look_minutes: passed, failed_mx_look_minutes: failed, ..Default::default() };
+            section.mx_look_ages()
+        };
+        assert!(ages(120, 0).is_ok());
+        for (passed, failed) in [(121, 10), (60, 121), (u32::MAX, 0)] {
+            let error = ages(passed, failed).unwrap_err().to_string();
+            assert!(error.contains("worker.mx_look_minutes") && error.contains("0 to 120 minutes"), "{error}");
+        }
     }
 }

@@ -217,6 +217,11 @@ pub(super) const CATALOGUE: &[Part] = &[
             counter("mtasts_worker_claims_total", &[], "Domains that were claimed"),
             gauge("mtasts_worker_domains_in_work", &[], "Domains that this worker has claimed"),
             counter(
+                "mtasts_worker_mx_looks_total",
+                &["outcome"],
+                "Looks at MX hosts that domains wanted: `connected`, `shared` with domains on the same host, `put_off` for want of room",
+            ),
+            counter(
                 "mtasts_worker_orders_deferred_total",
                 &["budget"],
                 "Certificate orders that wait for the budget of the `ca` or of a `tenant`",
@@ -241,7 +246,7 @@ pub(super) const CATALOGUE: &[Part] = &[
             counter(
                 "mtasts_worker_steps_total",
                 &["step", "outcome"],
-                "Steps of the planner: `done`, `waiting`, `closed` (an order without a certificate), `failed`, `refused`",
+                "Steps of the planner: `done`, `waiting`, `put_off` (no room at an MX host), `closed` (an order without a certificate), `failed`, `refused`",
             ),
             counter(
                 "mtasts_worker_store_unavailable_total",

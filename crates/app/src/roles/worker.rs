@@ -9,7 +9,7 @@ use mtasts_probe::{MxProber, PolicyFetcher, Poster, inspect::Inspector};
 use mtasts_store::{ReportRetention, Role, Store};
 use mtasts_worker::{
     AlertDeps, AlertWorker, CheckDeps, CheckWorker, DigestDeps, DigestWorker, Origins, Relay, ReportConfig, ReportDeps,
-    ReportWorker, WebhookDeps, WebhookWorker, Worker, WorkerDeps, show_fleet,
+    ReportWorker, WebhookDeps, WebhookWorker, Worker, WorkerDeps, shared_pacer, show_fleet,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -68,10 +68,13 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
     };
     let report_config = ReportConfig { report_hosts: worker_config.report_hosts.clone(), ..ReportConfig::default() };
     let reports = ReportWorker::new(report_config, reports);
+    // One for all that connects to MX hosts.
+    let pacer = shared_pacer(store.clone(), Arc::clone(&clock));
     let checks = CheckDeps {
         store: store.clone(),
         probe: probe.clone(),
         resolver: resolver.clone(),
+        pacer: Arc::clone(&pacer),
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     };
@@ -83,7 +86,7 @@ pub(super) async fn start(context: &Context, running: &mut Running) -> Result<Pr
         policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone())?,
         // It connects to no MX host.
         inspector: Inspector::new(probe.clone(), resolver.clone(), Arc::default()),
-        mx_prober: MxProber::new(probe, resolver.clone())?,
+        mx_prober: MxProber::new(probe, resolver.clone(), pacer)?,
         resolver,
         zones,
         issuer,
@@ -193,6 +196,7 @@ pub(crate) async fn forget(
             + store.prune_operations(now).await?
             + store.prune_mx_history(now).await?
             + store.prune_checks(now).await?
+            + store.prune_mx_host_looks(now).await?
             + store.prune_watch_history(now).await?
             + store.prune_usage(now).await?
             + store.prune_alerts(now).await?

@@ -57,6 +57,8 @@ pub struct DomainFacts {
     pub edges: EdgeFacts,
     /// The latest conclusive look at the MX hosts.
     pub mx: Option<MxSeen>,
+    /// The latest time that a look at them found no room.
+    pub mx_put_off: Option<MxPutOff>,
     /// What the served ledger says.
     pub ledger: LedgerFacts,
     /// What the looks from outside came to.
@@ -318,8 +320,29 @@ pub struct EdgeFacts {
 pub struct MxSeen {
     /// In order of preference. Empty for a null MX (RFC 7505) or none.
     pub hosts: Vec<MxHostSeen>,
-    /// When it was looked at.
+    /// When the domain's hosts were gone through.
     pub at: Timestamp,
+}
+
+impl MxSeen {
+    /// When this host, one of [`Self::hosts`], was connected to.
+    pub fn looked_at(&self, host: &MxHostSeen) -> Timestamp {
+        host.looked_at.unwrap_or(self.at)
+    }
+
+    /// The time that all of it is at least as new as: when the host was connected to that was not for the longest.
+    pub fn oldest_look(&self) -> Timestamp {
+        self.hosts.iter().map(|host| self.looked_at(host)).min().unwrap_or(self.at)
+    }
+}
+
+/// A look at the MX hosts that waits for room at one of them. Says nothing about the domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MxPutOff {
+    /// When there was none.
+    pub at: Timestamp,
+    /// When to come back.
+    pub until: Timestamp,
 }
 
 /// One MX host as a sender sees it.
@@ -331,6 +354,10 @@ pub struct MxHostSeen {
     pub preference: u16,
     /// What is wrong; None when STARTTLS with a valid certificate for the host works on every address.
     pub failure: Option<MxFailure>,
+    /// When it was connected to, where that was not for this domain: what a host answers is shared by all whose mail goes
+    /// there. None: when the domain's hosts were gone through ([`MxSeen::looked_at`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<Timestamp>,
 }
 
 /// Why an MX host would fail a sender that enforces.
@@ -353,6 +380,13 @@ pub struct LedgerFacts {
 }
 
 impl DomainFacts {
+    /// The word of somebody who has asked, since the last look at the MX hosts, to look at once. A registration is no word
+    /// on the hosts, and one from the future is of a clock that was set back.
+    pub fn mx_nudge(&self, now: Timestamp) -> Option<Timestamp> {
+        let new = self.nudged_at > self.created_at && self.mx.as_ref().is_none_or(|seen| seen.at < self.nudged_at);
+        (new && self.nudged_at <= now).then_some(self.nudged_at)
+    }
+
     /// What follows for the MX migration, and when to look again.
     pub fn migration_next(&self, now: Timestamp) -> (Option<migration::Action>, Option<Timestamp>) {
         match (&self.migration, &self.version) {

@@ -348,7 +348,21 @@ impl Planner<'_> {
     }
 
     fn first_version(&mut self) -> Option<Step> {
-        if self.facts.version.is_none() { self.offer(Step::DiscoverMx) } else { None }
+        if self.facts.version.is_none() { self.offer_look(Step::DiscoverMx) } else { None }
+    }
+
+    /// A look at the MX hosts, unless it waits for room there. What else is due goes on meanwhile.
+    fn offer_look(&mut self, step: Step) -> Option<Step> {
+        match self.facts.mx_put_off {
+            Some(put_off)
+                if put_off.until > self.now
+                    && schedule::is_fresh(put_off.at, schedule::LONGEST_PUT_OFF, self.now)
+                    && !self.nudged_since(put_off.at) =>
+            {
+                self.later(put_off.until)
+            }
+            _ => self.offer(step),
+        }
     }
 
     fn delegation(&mut self) -> Option<Step> {
@@ -618,11 +632,16 @@ impl Planner<'_> {
             None => self.now,
             Some(seen) if self.nudged_since(seen.at) => self.now,
             Some(seen) => {
-                let interval = if conditions::mx_holds(self.facts, seen) { passing } else { failing };
-                schedule::due_at(seen.at, spread(interval, &self.facts.label, 3), self.now)
+                // A host may have been looked at before that, for another domain. What passes is to stay proven.
+                let (from, interval) = if conditions::mx_holds(self.facts, seen) {
+                    (seen.oldest_look(), passing)
+                } else {
+                    (seen.at, failing)
+                };
+                schedule::due_at(from, spread(interval, &self.facts.label, 3), self.now)
             }
         };
-        if due > self.now { self.later(due) } else { self.offer(Step::ProbeMx) }
+        if due > self.now { self.later(due) } else { self.offer_look(Step::ProbeMx) }
     }
 
     /// A published policy is looked at from outside, once resolvers can have its record.

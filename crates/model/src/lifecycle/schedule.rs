@@ -32,6 +32,9 @@ pub(super) const LOST_GRACE: TimeDelta = TimeDelta::hours(1);
 /// counts as proof for `enforce`.
 pub(super) const MX_RECHECK: (TimeDelta, TimeDelta) = (TimeDelta::hours(18), TimeDelta::hours(1));
 
+/// A look that found no room at an MX host is never put off for so long.
+pub(super) const LONGEST_PUT_OFF: TimeDelta = TimeDelta::hours(1);
+
 /// Published records are read back this often, so that a stranger's edit is noticed.
 pub(super) const RECORD_RECHECK: TimeDelta = TimeDelta::hours(6);
 

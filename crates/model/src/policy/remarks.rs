@@ -70,7 +70,12 @@ mod tests {
         let seen = hosts.map(|hosts| MxSeen {
             hosts: hosts
                 .iter()
-                .map(|host| MxHostSeen { host: HostName::parse(host).unwrap(), preference: 10, failure: None })
+                .map(|host| MxHostSeen {
+                    host: HostName::parse(host).unwrap(),
+                    preference: 10,
+                    failure: None,
+                    looked_at: None,
+                })
                 .collect(),
             at: ManualClock::default().now(),
         });

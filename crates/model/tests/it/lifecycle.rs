@@ -453,6 +453,7 @@ enum Event {
     Drain,
     Follow,
     MxFails(bool),
+    MxFull(bool),
     Reports(ReportSums),
     RollOut(Fallback),
     Steer(fn(Rollout) -> Option<Rollout>),
@@ -489,6 +490,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Drain),
         1 => Just(Event::Follow),
         2 => prop_oneof![3 => Just(false), 1 => Just(true)].prop_map(Event::MxFails),
+        1 => prop_oneof![1 => Just(false), 1 => Just(true)].prop_map(Event::MxFull),
         2 => reports().prop_map(Event::Reports),
         1 => prop_oneof![Just(Fallback::Testing), Just(Fallback::Pause)].prop_map(Event::RollOut),
         1 => prop_oneof![Just(Rollout::held as fn(_) -> _), Just(Rollout::resumed as fn(_) -> _)].prop_map(Event::Steer),
@@ -537,6 +539,7 @@ proptest! {
                 Event::Drain => world.drain(),
                 Event::Follow => world.customer_follows(),
                 Event::MxFails(fails) => world.mx_fails = fails,
+                Event::MxFull(full) => world.mx_full = full,
                 Event::Reports(reports) => world.reports = reports,
                 Event::RollOut(fallback) => world.roll_out(fallback),
                 Event::Steer(change) => world.steer(change),
@@ -546,6 +549,7 @@ proptest! {
         world.customer = Customer::Delegated;
         world.ca_refuses = false;
         world.mx_fails = false;
+        world.mx_full = false;
         for index in 0..3 {
             if !world.edges[index].in_service {
                 world.edge_toggles(index);

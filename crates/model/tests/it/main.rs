@@ -4,6 +4,7 @@
 
 mod lifecycle;
 mod migration;
+mod mx_put_off;
 mod rollout;
 mod watch;
 mod world;

@@ -9,8 +9,8 @@ use mtasts_model::{
     ids::{CertificateId, DomainId, OrderId, PolicyVersionId, TenantId},
     lifecycle::{
         Attempts, CertificateFacts, CnameSeen, DelegationSeen, DomainFacts, DomainZones, EdgeFacts, HostContentRef,
-        HostFacts, HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxFailure, MxHostSeen, MxSeen, MxSource,
-        OrderFacts, OrderState, Plan, Purpose, RecordFacts, ReportFacts, Step, StepKind, VersionFacts,
+        HostFacts, HostOwner, LedgerFacts, MAX_FAILED_VALIDATIONS_PER_HOUR, MxFailure, MxHostSeen, MxPutOff, MxSeen,
+        MxSource, OrderFacts, OrderState, Plan, Purpose, RecordFacts, ReportFacts, Step, StepKind, VersionFacts,
         WITHDRAWAL_MAX_AGE, WatchFacts, WatchProblem, plan,
     },
     migration::{self, Migration, MigrationFacts},
@@ -99,6 +99,8 @@ pub(crate) struct World {
     pub(crate) orders_finalized: Vec<OrderId>,
     /// Whether the MX host fails whoever looks at it now.
     pub(crate) mx_fails: bool,
+    /// There is no room at the MX hosts.
+    pub(crate) mx_full: bool,
     /// What verified reports of the last week say.
     pub(crate) reports: ReportSums,
     /// What a rollout plan is judged by, whether there is one or not.
@@ -149,6 +151,7 @@ impl World {
             record: RecordFacts::default(),
             edges: EdgeFacts::default(),
             mx: None,
+            mx_put_off: None,
             ledger: LedgerFacts::default(),
             reports: ReportFacts::default(),
             watch: None,
@@ -181,6 +184,7 @@ impl World {
             certificates: 0,
             orders_finalized: vec![],
             mx_fails: false,
+            mx_full: false,
             reports: ReportSums::default(),
             history: vec![],
             published_since: None,
@@ -656,6 +660,9 @@ impl World {
             Step::EnterZone => {}
             Step::ObserveDelegation => self.observe(),
             Step::DiscoverMx => self.add_version(Mode::Testing, 604_800),
+            Step::ProbeMx if self.mx_full => {
+                self.facts.mx_put_off = Some(MxPutOff { at: now, until: now + TimeDelta::minutes(10) });
+            }
             Step::ProbeMx => {
                 let host = self.mx_hosts[0].clone();
                 let failure = MxFailure { code: "certificate-expired".to_owned(), message: "expired".to_owned() };
@@ -668,8 +675,10 @@ impl World {
                     last_failed_at: failure.is_some().then_some(now),
                 });
                 let others = self.mx_hosts.iter().skip(1).cloned();
-                let others = others.map(|host| MxHostSeen { host, preference: 20, failure: None });
-                let hosts = std::iter::once(MxHostSeen { host, preference: 10, failure }).chain(others).collect();
+                let others = others.map(|host| MxHostSeen { host, preference: 20, failure: None, looked_at: None });
+                let hosts = std::iter::once(MxHostSeen { host, preference: 10, failure, looked_at: None })
+                    .chain(others)
+                    .collect();
                 let seen = MxSeen { hosts, at: now };
                 if let Some(facts) = &mut self.facts.migration {
                     let absent = !facts.migration.is_pointed_at(&seen);

@@ -14,6 +14,8 @@ use tokio::{
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
+/// When to ask again if nobody could say.
+const SOON: Duration = Duration::from_secs(5);
 /// Hosts that are remembered before those that rest are forgotten.
 const MAX_HOSTS: usize = 10_000;
 
@@ -42,9 +44,12 @@ struct Host {
     begun: VecDeque<Instant>,
 }
 
-/// There was no room in time.
+/// There was no room at a host in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoRoom;
+pub struct NoRoom {
+    /// There is none for about so long: how much longer, others decide as well.
+    pub wait: Duration,
+}
 
 impl Default for Pacer {
     /// Three connections at once and thirty a minute, as a small mail server would make.
@@ -71,9 +76,21 @@ impl Pacer {
 
     /// Waits for room until `deadline`. The connection may last as long as the permit.
     pub(crate) async fn enter(&self, address: IpAddr, deadline: Instant) -> Result<OwnedSemaphorePermit, NoRoom> {
+        let permit = self.room(address, deadline).await?;
+        self.begin(address, deadline).await?;
+        Ok(permit)
+    }
+
+    /// Waits until `deadline` for one of the few connections at once. It may last as long as the permit.
+    pub(crate) async fn room(&self, address: IpAddr, deadline: Instant) -> Result<OwnedSemaphorePermit, NoRoom> {
+        let room = self.with_host(key_of(address), |host| Arc::clone(&host.room));
+        let none = NoRoom { wait: SOON };
+        timeout_at(deadline, room.acquire_owned()).await.map_err(|_| none)?.map_err(|_| none)
+    }
+
+    /// Waits until `deadline` for a connection's turn to begin, and counts it as begun.
+    pub(crate) async fn begin(&self, address: IpAddr, deadline: Instant) -> Result<(), NoRoom> {
         let key = key_of(address);
-        let room = self.with_host(key, |host| Arc::clone(&host.room));
-        let permit = timeout_at(deadline, room.acquire_owned()).await.map_err(|_| NoRoom)?.map_err(|_| NoRoom)?;
         loop {
             let now = Instant::now();
             let wait_until = self.with_host(key, |host| {
@@ -88,19 +105,20 @@ impl Pacer {
             });
             match wait_until {
                 None => break,
-                Some(until) if until > deadline => return Err(NoRoom),
+                Some(until) if until > deadline => return Err(NoRoom { wait: until - now }),
                 Some(until) => sleep(until - now).await,
             }
         }
         if let Some(shared) = &self.shared {
-            while let Err(wait) = timeout_at(deadline, shared.begin(key)).await.map_err(|_| NoRoom)? {
+            let late = NoRoom { wait: SOON };
+            while let Err(wait) = timeout_at(deadline, shared.begin(key)).await.map_err(|_| late)? {
                 if Instant::now() + wait > deadline {
-                    return Err(NoRoom);
+                    return Err(NoRoom { wait });
                 }
                 sleep(wait).await;
             }
         }
-        Ok(permit)
+        Ok(())
     }
 
     fn with_host<T>(&self, key: IpAddr, act: impl FnOnce(&mut Host) -> T) -> T {
@@ -155,7 +173,10 @@ mod tests {
         let host: IpAddr = "192.0.2.1".parse().unwrap();
         let begun = Instant::now();
         drop(one.enter(host, begun + MINUTE).await.unwrap());
-        assert_eq!(other.enter(host, begun + Duration::from_secs(5)).await.unwrap_err(), NoRoom);
+        assert_eq!(
+            other.enter(host, begun + Duration::from_secs(5)).await.unwrap_err(),
+            NoRoom { wait: Duration::from_secs(10) }
+        );
         drop(other.enter(host, begun + MINUTE).await.unwrap());
         assert!(begun.elapsed() >= Duration::from_secs(10), "the other process has just been there");
     }
@@ -168,10 +189,14 @@ mod tests {
         let neighbour: IpAddr = "2001:db8::2".parse().unwrap();
         let first = pacer.enter(host, soon()).await.unwrap();
         let _second = pacer.enter(neighbour, soon()).await.unwrap();
-        assert_eq!(pacer.enter(host, soon()).await.unwrap_err(), NoRoom, "both of its places are taken");
+        assert_eq!(pacer.enter(host, soon()).await.unwrap_err(), NoRoom { wait: SOON }, "both of its places are taken");
         drop(first);
         drop(pacer.enter(host, soon()).await.unwrap());
-        assert_eq!(pacer.enter(host, soon()).await.unwrap_err(), NoRoom, "three began within a minute");
+        assert_eq!(
+            pacer.enter(host, soon()).await.unwrap_err(),
+            NoRoom { wait: Duration::from_secs(55) },
+            "three began within a minute"
+        );
         let _other = pacer.enter("2001:db8:1::1".parse().unwrap(), soon()).await.unwrap();
         let begun = Instant::now();
         drop(pacer.enter(host, begun + MINUTE).await.unwrap());

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use mtasts_model::lifecycle::MxFailure;
-use mtasts_probe::{MxProber, MxRoute, MxRouteError, mx_route};
+use mtasts_probe::{HostLook, MxProber, MxRoute, MxRouteError, inspect::Pacer, mx_route};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -100,11 +100,15 @@ async fn converse(
 async fn probe_with(pki: &Pki, tls: Arc<ServerConfig>, script: Script) -> Result<(), MxFailure> {
     let server = smtp_server("127.0.0.1:0", tls, script).await;
     let table = Table::default().address(MX, "127.0.0.1");
-    prober(pki, server.addr.port(), table).await.probe(&host(MX)).await
+    passes(&prober(pki, server.addr.port(), table).await, MX).await
+}
+
+async fn passes(prober: &MxProber, name: &str) -> Result<(), MxFailure> {
+    prober.probe(&host(name)).await.unwrap().failure.map_or(Ok(()), Err)
 }
 
 async fn prober(pki: &Pki, port: u16, table: Table) -> MxProber {
-    MxProber::new(config(pki, port), resolver(table).await).unwrap()
+    MxProber::new(config(pki, port), resolver(table).await, Arc::default()).unwrap()
 }
 
 async fn code(script: Script) -> String {
@@ -117,7 +121,7 @@ async fn a_host_with_verified_starttls_passes_and_is_told_goodbye() {
     let pki = Pki::new();
     let mut server = smtp_server("127.0.0.1:0", pki.valid(MX), Script::default()).await;
     let table = Table::default().address(MX, "127.0.0.1");
-    prober(&pki, server.addr.port(), table).await.probe(&host(MX)).await.unwrap();
+    passes(&prober(&pki, server.addr.port(), table).await, MX).await.unwrap();
     for expected in ["EHLO prober.test", "STARTTLS", "TLS QUIT"] {
         assert_eq!(server.commands.recv().await.unwrap(), expected);
     }
@@ -191,7 +195,7 @@ async fn one_bad_address_fails_the_host() {
     let port = good.addr.port();
     let _bad = smtp_server(&format!("127.0.0.2:{port}"), pki.expired(MX), Script::default()).await;
     let table = Table::default().address(MX, "127.0.0.1").address(MX, "127.0.0.2");
-    let failure = prober(&pki, port, table).await.probe(&host(MX)).await.unwrap_err();
+    let failure = passes(&prober(&pki, port, table).await, MX).await.unwrap_err();
     assert_eq!(failure.code, "certificate-expired");
     assert!(failure.message.starts_with("127.0.0.2:"), "{}", failure.message);
 }
@@ -202,9 +206,9 @@ async fn a_host_that_cannot_be_reached_or_resolved_fails() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let table = Table::default().address(MX, "127.0.0.1").silent("mute.customer.test");
     let prober = prober(&pki, closed, table).await;
-    assert_eq!(prober.probe(&host(MX)).await.unwrap_err().code, "connection-failed");
-    assert_eq!(prober.probe(&host("absent.customer.test")).await.unwrap_err().code, "mx-unresolvable");
-    assert_eq!(prober.probe(&host("mute.customer.test")).await.unwrap_err().code, "mx-unresolvable");
+    assert_eq!(passes(&prober, MX).await.unwrap_err().code, "connection-failed");
+    assert_eq!(passes(&prober, "absent.customer.test").await.unwrap_err().code, "mx-unresolvable");
+    assert_eq!(passes(&prober, "mute.customer.test").await.unwrap_err().code, "mx-unresolvable");
 }
 
 #[tokio::test]
@@ -214,8 +218,8 @@ async fn a_private_address_is_not_connected_to_unless_configured() {
     let mut strict = config(&pki, server.addr.port());
     strict.allow_private_addresses = false;
     let table = Table::default().address(MX, "127.0.0.1");
-    let prober = MxProber::new(strict, resolver(table).await).unwrap();
-    assert_eq!(prober.probe(&host(MX)).await.unwrap_err().code, "connection-failed");
+    let prober = MxProber::new(strict, resolver(table).await, Arc::default()).unwrap();
+    assert_eq!(passes(&prober, MX).await.unwrap_err().code, "connection-failed");
     assert!(server.commands.try_recv().is_err());
 }
 
@@ -239,19 +243,50 @@ async fn mail_goes_to_the_mx_hosts_or_to_the_domain_itself_or_nowhere() {
 }
 
 #[tokio::test]
-async fn every_mx_host_is_looked_at_in_order_of_preference() {
+async fn what_a_host_is_asked_names_no_domain() {
+    let pki = Pki::new();
+    let mut server = smtp_server("127.0.0.1:0", pki.valid(MX), Script::default()).await;
+    let table = Table::default().address(MX, "127.0.0.1").address("other.customer.test", "127.0.0.1");
+    let prober = prober(&pki, server.addr.port(), table).await;
+    let look = prober.probe(&host(MX)).await.unwrap();
+    assert_eq!(look, HostLook { failure: None, addresses: vec!["127.0.0.1".parse().unwrap()] });
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|line| line != "TLS QUIT") {
+        heard.push(server.commands.recv().await.unwrap());
+    }
+    assert_eq!(heard, ["EHLO prober.test", "STARTTLS", "TLS QUIT"], "our name, and nobody's mail");
+    // The same machine by another name is another host.
+    assert_eq!(passes(&prober, "other.customer.test").await.unwrap_err().code, "certificate-host-mismatch");
+}
+
+#[tokio::test]
+async fn a_host_with_an_address_without_room_is_not_connected_to_at_all() {
+    let pki = Pki::new();
+    let mut server = smtp_server("127.0.0.1:0", pki.valid(MX), Script::default()).await;
+    let port = server.addr.port();
+    let mut other = smtp_server(&format!("127.0.0.2:{port}"), pki.valid("other.test"), Script::default()).await;
+    let table = Table::default().address("other.test", "127.0.0.2").address(MX, "127.0.0.1").address(MX, "127.0.0.2");
+    let pacer = Arc::new(Pacer::new(3, 1));
+    let prober = MxProber::new(config(&pki, port), resolver(table).await, Arc::clone(&pacer)).unwrap();
+    passes(&prober, "other.test").await.unwrap();
+    other.commands.recv().await.unwrap();
+    let none = prober.probe(&host(MX)).await.unwrap_err();
+    assert!(none.wait > Duration::from_secs(30), "{none:?}");
+    assert!(server.commands.try_recv().is_err(), "a look that is not made to its end is not begun");
+}
+
+#[tokio::test]
+async fn looks_by_names_that_share_a_machine_keep_one_pace() {
     let pki = Pki::new();
     let server = smtp_server("127.0.0.1:0", pki.valid(MX), Script::default()).await;
-    let table = Table::default()
-        .mx("customer.test", 20, "backup.customer.test")
-        .mx("customer.test", 10, MX)
-        .address(MX, "127.0.0.1")
-        .address("backup.customer.test", "127.0.0.1");
-    let seen = prober(&pki, server.addr.port(), table).await.look_at_mx(&domain()).await.unwrap();
-    let hosts: Vec<_> = seen
-        .hosts
-        .iter()
-        .map(|seen| (seen.preference, seen.host.as_str(), seen.failure.as_ref().map(|failure| failure.code.as_str())))
-        .collect();
-    assert_eq!(hosts, [(10, MX, None), (20, "backup.customer.test", Some("certificate-host-mismatch"))]);
+    let names: Vec<String> = (0..8).map(|number| format!("mx{number}.test")).collect();
+    let table = names.iter().fold(Table::default(), |table, name| table.address(name, "127.0.0.1"));
+    let pacer = Arc::new(Pacer::new(3, 5));
+    let prober = MxProber::new(config(&pki, server.addr.port()), resolver(table).await, pacer).unwrap();
+    let looks = futures_util::future::join_all(names.iter().map(|name| async {
+        let name = host(name);
+        prober.probe(&name).await
+    }));
+    let looks = looks.await;
+    assert_eq!(looks.iter().filter(|look| look.is_ok()).count(), 5, "{looks:?}");
 }

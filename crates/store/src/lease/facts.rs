@@ -5,7 +5,7 @@ use mtasts_model::{
     CertificateId, DomainId, OrderId, PolicyVersionId, Revision, TenantId, Timestamp,
     lifecycle::{
         Attempts, CertificateFacts, DomainFacts, EdgeFacts, HostContentRef, HostFacts, HostOwner, LedgerFacts,
-        OrderFacts, Purpose, RecordFacts, RecordProblem, ReportFacts, VersionFacts, WatchFacts, WatchProblem,
+        MxPutOff, OrderFacts, Purpose, RecordFacts, RecordProblem, ReportFacts, VersionFacts, WatchFacts, WatchProblem,
     },
     rollout::RolloutFacts,
 };
@@ -32,6 +32,7 @@ const COLUMNS: &str = "
         d.confirmed_version_id, d.confirmed_at, d.removed_at, d.held_until, d.zone, d.next_zone, d.former_zone, d.written_zones,
         h.domain_id AS host_domain_id, h.version_id AS host_version_id, h.certificate_id AS host_certificate_id,
         h.revision AS host_revision, h.changed_at AS host_changed_at,
+        s.mx_put_off_at, s.mx_put_off_until,
         o.id AS order_id, o.state AS order_state, o.since AS order_since, o.not_before AS order_not_before,
         o.challenge_revision AS order_challenge_revision,
         c.id AS certificate_id, c.not_after, c.renew_at, c.advice_due_at, c.told_days,
@@ -99,6 +100,8 @@ struct Row {
     gone_at: Option<Timestamp>,
     delegation: Option<Json>,
     mx: Option<Json>,
+    mx_put_off_at: Option<Timestamp>,
+    mx_put_off_until: Option<Timestamp>,
     mx_source: String,
     report_uris: Json,
     written_report_uris: Option<Json>,
@@ -219,6 +222,7 @@ fn facts(domain_id: DomainId, row: Row, version: Option<PolicyVersion>) -> Resul
             acknowledged: row.acknowledged.map(|position| at.revision("position", position)).transpose()?,
         },
         mx: at.json_or_none("mx", row.mx)?,
+        mx_put_off: row.mx_put_off_at.zip(row.mx_put_off_until).map(|(at, until)| MxPutOff { at, until }),
         ledger: LedgerFacts {
             needed_until: row.ledger_until.max(row.lapsed_until).max(row.held_until),
             complete_until: row.complete_until,

@@ -1,6 +1,9 @@
 //! What was seen of the customer's DNS and mail servers.
 
-use mtasts_model::lifecycle::{DelegationSeen, MxSeen};
+use mtasts_model::{
+    Timestamp,
+    lifecycle::{DelegationSeen, MxSeen},
+};
 
 use super::LeaseTx;
 use crate::{NewVersion, StoreError, proof, stored::to_json};
@@ -21,6 +24,12 @@ impl LeaseTx {
         self.note_absence(seen).await?;
         let sql = "UPDATE domains SET mx = $1 WHERE id = $2";
         self.must_touch(sql, vec![to_json(seen)?.into(), self.id().into()]).await
+    }
+
+    /// Notes that a look at the MX hosts found no room, and when to come back. Nothing else changes.
+    pub async fn put_off_mx(&mut self, until: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE domain_schedule SET mx_put_off_at = $1, mx_put_off_until = $2 WHERE domain_id = $3";
+        self.must_touch(sql, vec![self.now.into(), until.into(), self.id().into()]).await
     }
 
     /// Makes the first version; does nothing and returns false when there is one already. [`StoreError::Taken`] when

@@ -23,7 +23,7 @@ async fn types(api: &Store, domain: &DomainView) -> Vec<&'static str> {
 fn seen(hosts: &[&str], fixture: &Fixture) -> MxSeen {
     let hosts = hosts
         .iter()
-        .map(|host| MxHostSeen { host: HostName::parse(host).unwrap(), preference: 10, failure: None })
+        .map(|host| MxHostSeen { host: HostName::parse(host).unwrap(), preference: 10, failure: None, looked_at: None })
         .collect();
     MxSeen { hosts, at: fixture.now() }
 }

@@ -57,7 +57,7 @@ async fn what_was_seen_and_done_reads_back() {
         home_since: None,
     };
     let host = HostName::parse("mx.example.net").unwrap();
-    let mx = MxSeen { hosts: vec![MxHostSeen { host, preference: 10, failure: None }], at: now };
+    let mx = MxSeen { hosts: vec![MxHostSeen { host, preference: 10, failure: None, looked_at: None }], at: now };
     let conditions = [
         Condition::new(ConditionKind::MxReady, Status::True, "AllPass", "fine", now),
         Condition::new(ConditionKind::Delegated, Status::Unknown, "Looking", "wait", now),

@@ -21,6 +21,7 @@ mod leases;
 mod limits;
 mod logins;
 mod migrations;
+mod mx_hosts;
 mod mx_migrations;
 mod nudges;
 mod operations;

@@ -97,7 +97,8 @@ async fn the_old_host_leaves_by_one_version_and_never_by_a_decision_that_is_out_
     let before = revision().await;
     // A look finds no old host.
     let host = HostName::parse("mx2.example.net").unwrap();
-    let seen = MxSeen { hosts: vec![MxHostSeen { host, preference: 10, failure: None }], at: fixture.now() };
+    let seen =
+        MxSeen { hosts: vec![MxHostSeen { host, preference: 10, failure: None, looked_at: None }], at: fixture.now() };
     let mut tx = fixture.tx(&worker, &lease).await;
     tx.mx_seen(&seen).await.unwrap();
     tx.commit().await.unwrap();

@@ -13,8 +13,8 @@ use mtasts_model::{
 };
 use mtasts_store::{
     Actor, Attempt, AttemptOutcome, AuditFilter, CheckOutcome, DeliveryFilter, DeliveryState, DomainFilter,
-    DomainPosition, DomainQuery, DomainSort, DomainState, EventFilter, Lease, LineOutcome, NewCheck, NewOperation,
-    NodeKind, OperationKind, OperationLine, Role, Store, TenantTx, VersionReason, WebhookChange,
+    DomainPosition, DomainQuery, DomainSort, DomainState, EventFilter, Lease, LineOutcome, MxHostTurn, NewCheck,
+    NewOperation, NodeKind, OperationKind, OperationLine, Role, Store, TenantTx, VersionReason, WebhookChange,
 };
 use mtasts_testkit::wait_until;
 use uuid::Uuid;
@@ -131,6 +131,8 @@ pub(crate) const LOAD: &str = r#"
             '2020-01-01', CASE WHEN i % 100 > 0 THEN now() END, 'c', 'm' FROM n;
     INSERT INTO probe_paces SELECT '2001:db8::'::inet + i, CASE WHEN i % 10 = 0 THEN timestamptz '2020-01-01'
         ELSE '2030-01-01' END FROM n;
+    INSERT INTO mx_host_looks (host, looked_at, forget_at) SELECT 'mx' || i || '.example.net', timestamptz '2026-01-01',
+        CASE WHEN i % 10 = 1 THEN timestamptz '2020-01-01' ELSE '2030-01-01' END FROM n;
     INSERT INTO domain_watches SELECT uid('dom', i), ten(i), now(), uid('pol', i), 0, true, NULL, NULL, '{}' FROM n;
     INSERT INTO watch_days SELECT uid('dom', i), date '2025-12-31' - d, ten(i), 1, 0, now() FROM n, generate_series(0, 1) d;
     SELECT make_report_partitions('2026-01-01', '2026-03-01');
@@ -476,7 +478,25 @@ async fn webhooks_of_the_worker(worker: &Store, now: Timestamp) {
         let _ = worker.pace_probe(host.parse().unwrap(), 30, now).await.unwrap();
     }
     worker.prune_checks(now).await.unwrap();
+    looks_at_mx_hosts(worker, now).await;
     worker.prune_watch_history(now).await.unwrap();
+}
+
+/// A host that is known, one that is new, and one that is given back.
+async fn looks_at_mx_hosts(worker: &Store, now: Timestamp) {
+    let host = |name: &str| HostName::parse(name).unwrap();
+    let until = now + TimeDelta::minutes(1);
+    let turn = worker.mx_host_turn(&host("mx5.example.net"), |_| true, until, now).await.unwrap();
+    assert!(matches!(turn, MxHostTurn::Known(_)), "{turn:?}");
+    for name in ["mx6.example.net", "mx.elsewhere.example"] {
+        let turn = worker.mx_host_turn(&host(name), |_| false, until, now).await.unwrap();
+        let MxHostTurn::Ours(claim) = turn else { panic!("{turn:?}") };
+        worker.finish_mx_host_look(&claim, None, &["192.0.2.1".parse().unwrap()]).await.unwrap();
+        let turn = worker.mx_host_turn(&host(name), |_| false, until, now).await.unwrap();
+        let MxHostTurn::Ours(claim) = turn else { panic!("{turn:?}") };
+        worker.release_mx_host(&claim).await.unwrap();
+    }
+    assert!(worker.prune_mx_host_looks(now).await.unwrap() <= 2_000);
 }
 
 async fn writes_of_the_api(fixture: &Fixture, api: &Store, sample: &Sample, time: usize) {
@@ -584,7 +604,7 @@ async fn hostings_of_the_worker(worker: &Store, now: Timestamp) {
 /// One host that passes.
 fn mx_seen(now: Timestamp) -> MxSeen {
     let host = HostName::parse("mx.example.net").unwrap();
-    MxSeen { hosts: vec![MxHostSeen { host, preference: 10, failure: None }], at: now }
+    MxSeen { hosts: vec![MxHostSeen { host, preference: 10, failure: None, looked_at: None }], at: now }
 }
 
 async fn work(fixture: &Fixture, worker: &Store, lease: &Lease, now: Timestamp) {
@@ -598,6 +618,7 @@ async fn work(fixture: &Fixture, worker: &Store, lease: &Lease, now: Timestamp) 
     tx.draft_order(order, "ca", b"k").await.unwrap();
     tx.order_failed(order, "no", true).await.unwrap();
     tx.mx_seen(&mx_seen(now)).await.unwrap();
+    tx.put_off_mx(now).await.unwrap();
     tx.version_served(version).await.unwrap();
     tx.records_written(version, &mtasts_model::lifecycle::DomainZones::at(zone())).await.unwrap();
     tx.records_confirmed(version, &[]).await.unwrap();

@@ -2,9 +2,9 @@
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    HostName,
+    HostName, Mode,
     lifecycle::{MxFailure, MxHostSeen, MxSeen},
-    readiness::passing_since,
+    readiness::{blocking, passing_since},
 };
 use mtasts_store::{DomainView, Role, Store};
 
@@ -12,7 +12,7 @@ use crate::fixture::Fixture;
 
 fn host(name: &str, failure: Option<&str>) -> MxHostSeen {
     let failure = failure.map(|code| MxFailure { code: code.to_owned(), message: format!("{name}: {code}") });
-    MxHostSeen { host: HostName::parse(name).unwrap(), preference: 10, failure }
+    MxHostSeen { host: HostName::parse(name).unwrap(), preference: 10, failure, looked_at: None }
 }
 
 async fn look(fixture: &Fixture, worker: &Store, domain: &DomainView, hosts: Vec<MxHostSeen>) -> MxSeen {
@@ -57,6 +57,42 @@ async fn looks_leave_one_row_for_each_host_and_day_and_are_forgotten_after_sixty
     assert_eq!(worker.prune_mx_history(fixture.now()).await.unwrap(), 2);
     assert_eq!(worker.prune_mx_history(fixture.now()).await.unwrap(), 0);
     assert_eq!(fixture.database.psql("SELECT count(*) FROM mx_days").await.trim(), "2");
+}
+
+/// A look counts once, at its own time, however many steps of however many domains go by it (invariant 6).
+#[tokio::test]
+async fn a_look_that_is_shared_makes_no_second_look_or_day() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let tenant = fixture.tenant(&api).await;
+    let domain = fixture.domain(&api, tenant, "example.com").await;
+    // The fixture's clock stands at midnight: the host was connected to on the day before.
+    let connected = fixture.now() - TimeDelta::minutes(10);
+    let shared = || vec![MxHostSeen { looked_at: Some(connected), ..host("mx.example.net", None) }];
+    for _ in 0..3 {
+        look(&fixture, &worker, &domain, shared()).await;
+        fixture.clock.advance(TimeDelta::minutes(15));
+    }
+    let tx = api.tenant_tx(tenant).await.unwrap();
+    let days = tx.mx_history(domain.id, fixture.now()).await.unwrap();
+    let of = |day: &mtasts_store::MxDayView| (day.day, day.looks.first_seen_at, day.looks.last_seen_at);
+    assert_eq!(days.iter().map(of).collect::<Vec<_>>(), [(connected.date_naive(), connected, connected)]);
+    drop(tx);
+
+    // A month of steps that go by one and the same look are that one look.
+    for _ in 0..30 {
+        fixture.clock.advance(TimeDelta::days(1));
+        look(&fixture, &worker, &domain, shared()).await;
+    }
+    let view = fixture.view(&api, &domain).await;
+    let seen = view.mx_seen.unwrap();
+    assert_eq!((seen.at, seen.oldest_look()), (fixture.now(), connected));
+    let tx = api.tenant_tx(tenant).await.unwrap();
+    let proof = tx.proof(domain.id, Some(&seen), fixture.now()).await.unwrap();
+    assert_eq!(proof.history.len(), 1);
+    let policy = view.version.unwrap().policy.with_mode(Mode::Enforce).unwrap();
+    let codes: Vec<_> = blocking(&policy, Some(&seen), fixture.now()).into_iter().map(|reason| reason.code).collect();
+    assert_eq!(codes, ["mx-check-too-old"], "nobody has looked for a month");
 }
 
 #[tokio::test]

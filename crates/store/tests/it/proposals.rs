@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use mtasts_model::{
-    HostName, Mode, MxPattern, PolicyId, PolicyVersionId, SystemEntropy,
+    HostName, Mode, MxPattern, PolicyId, PolicyVersionId, SystemEntropy, Timestamp,
     lifecycle::{MxFailure, MxHostSeen, MxSeen},
 };
 use mtasts_store::{DomainView, Role, SpareIds, Store, VersionReason};
@@ -11,12 +11,24 @@ use crate::fixture::{Fixture, policy};
 
 /// What the worker records after a look, for a domain whose MX hosts are followed.
 async fn look(fixture: &Fixture, worker: &Store, domain: &DomainView, hosts: &[(&str, bool)]) -> bool {
+    shared_look(fixture, worker, domain, hosts, None).await
+}
+
+/// The same, by a look that was made for another domain.
+async fn shared_look(
+    fixture: &Fixture,
+    worker: &Store,
+    domain: &DomainView,
+    hosts: &[(&str, bool)],
+    looked_at: Option<Timestamp>,
+) -> bool {
     let lease = fixture.claim(worker, domain.id).await;
     let failure = || MxFailure { code: "starttls-not-supported".to_owned(), message: "no".to_owned() };
     let hosts = hosts.iter().map(|(name, passes)| MxHostSeen {
         host: HostName::parse(name).unwrap(),
         preference: 10,
         failure: (!passes).then(failure),
+        looked_at,
     });
     let seen = MxSeen { hosts: hosts.collect(), at: fixture.now() };
     let ids = SpareIds {
@@ -51,6 +63,23 @@ async fn a_new_host_is_followed_once_a_second_look_finds_it_and_it_passes() {
     let version = fixture.view(&api, &domain).await.version.unwrap();
     assert_eq!((version.reason, version.created_by.as_str()), (VersionReason::Followed, "worker"));
     assert!(!look(&fixture, &worker, &domain, &hosts).await, "the failing one waits");
+}
+
+#[tokio::test]
+async fn two_steps_that_go_by_one_look_are_no_second_look() {
+    let fixture = Fixture::new().await;
+    let (api, worker) = (fixture.store(Role::Api).await, fixture.store(Role::Worker).await);
+    let tenant = fixture.tenant(&api).await;
+    let domain = fixture.domain(&api, tenant, "example.com").await;
+    let hosts = [("mx2.example.com", true)];
+    let first = fixture.now();
+    assert!(!shared_look(&fixture, &worker, &domain, &hosts, Some(first)).await);
+    fixture.clock.advance(TimeDelta::minutes(59));
+    assert!(!shared_look(&fixture, &worker, &domain, &hosts, Some(first)).await);
+    let soon = first + TimeDelta::minutes(29);
+    assert!(!shared_look(&fixture, &worker, &domain, &hosts, Some(soon)).await, "half an hour later at the earliest");
+    let second = first + TimeDelta::minutes(30);
+    assert!(shared_look(&fixture, &worker, &domain, &hosts, Some(second)).await);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use mtasts_model::{
 use mtasts_probe::{MxRoute, MxRouteError, mx_route};
 use mtasts_store::{NewVersion, SpareIds, VersionReason};
 
-use super::Context;
+use super::{Context, mx_hosts::Looked};
 use crate::outcome::{Failure, Finding, StepError};
 
 impl Context<'_> {
@@ -32,7 +32,10 @@ impl Context<'_> {
         let (mode, mx) = match settings.preferred_mode {
             // Invariant 6: no `enforce` without proof. Begun in `testing`, the tenant can change it once all hosts pass.
             Mode::Enforce => {
-                let seen = self.deps.mx_prober.look_at_mx(name).await.map_err(|error| unknown_route(&error))?;
+                let seen = match self.look_at_hosts(&route).await? {
+                    Looked::Seen(seen) => seen,
+                    Looked::PutOff(until) => return Ok(Finding::MxPutOff { until }),
+                };
                 let mode = if proves(&seen) { Mode::Enforce } else { Mode::Testing };
                 tracing::info!(domain = %self.facts.domain_id, %name, %mode, "enforce was wished for");
                 (mode, Some(seen))
@@ -53,10 +56,13 @@ impl Context<'_> {
         Ok(Finding::FirstVersion { version, mx })
     }
 
-    /// Looks at every MX host as a sender would.
+    /// Looks at every MX host as a sender would. Where the hosts are is asked for each domain, how they do once for all.
     pub(super) async fn probe_mx(&self) -> Result<Finding, StepError> {
-        let looked = self.deps.mx_prober.look_at_mx(&self.facts.name).await;
-        let seen = looked.map_err(|error| unknown_route(&error))?;
+        let route = mx_route(&self.deps.resolver, &self.facts.name).await.map_err(|error| unknown_route(&error))?;
+        let seen = match self.look_at_hosts(&route).await? {
+            Looked::Seen(seen) => seen,
+            Looked::PutOff(until) => return Ok(Finding::MxPutOff { until }),
+        };
         let follow = (self.facts.mx_source == MxSource::Follow).then(|| self.spare_ids());
         Ok(Finding::Mx { seen, follow })
     }

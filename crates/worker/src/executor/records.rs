@@ -244,6 +244,7 @@ mod tests {
             record: mtasts_model::lifecycle::RecordFacts::default(),
             edges: EdgeFacts { acknowledged: acknowledged.map(Revision::new) },
             mx: None,
+            mx_put_off: None,
             watch: None,
             rollout: None,
             migration: None,

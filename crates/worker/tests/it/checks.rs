@@ -6,7 +6,7 @@ use mtasts_model::{CheckId, Clock, MailDomain, SystemEntropy, TenantId, check::C
 use mtasts_probe::ProbeConfig;
 use mtasts_store::{Actor, AskedCheck, Check, CheckState, NewCheck};
 use mtasts_testkit::wait_for;
-use mtasts_worker::{CheckConfig, CheckDeps, CheckWorker};
+use mtasts_worker::{CheckConfig, CheckDeps, CheckWorker, shared_pacer};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -46,6 +46,7 @@ impl Checks {
             store: self.world.store.clone(),
             probe,
             resolver: self.world.resolver(),
+            pacer: shared_pacer(self.world.store.clone(), Arc::new(self.world.clock.clone())),
             clock: Arc::new(self.world.clock.clone()),
             entropy: Arc::new(SystemEntropy),
         };

@@ -70,7 +70,7 @@ async fn hosts_that_never_answer_take_no_tenant_but_their_own_a_place() {
     let long = Duration::from_mins(2);
     let timeouts = Timeouts { connect: long, handshake: long, reply: long, fetch: long, mx_host: long };
     let probe = ProbeConfig { smtp_port: port, timeouts, ..world.probe_config() };
-    deps.mx_prober = MxProber::new(probe, world.resolver()).unwrap();
+    deps.mx_prober = MxProber::new(probe, world.resolver(), Arc::default()).unwrap();
     let config = WorkerConfig { concurrency: 2, probe_concurrency: 2, ..config("one") };
     let _worker = Running::new(Worker::new(config, deps));
     let flooding = world.tenant().await;

@@ -13,6 +13,7 @@ mod embedded;
 mod fences;
 mod isolation;
 mod lifecycle;
+mod mx_hosts;
 mod ownership;
 mod removal;
 mod reports;

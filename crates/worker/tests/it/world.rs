@@ -89,7 +89,7 @@ impl World {
             key_ring: self.key_ring.clone(),
             policy_fetcher: PolicyFetcher::new(probe.clone(), resolver.clone()).unwrap(),
             inspector: Inspector::new(probe.clone(), resolver.clone(), Arc::default()),
-            mx_prober: MxProber::new(probe, resolver).unwrap(),
+            mx_prober: MxProber::new(probe, resolver, Arc::default()).unwrap(),
             clock: Arc::new(self.clock.clone()),
             entropy: Arc::new(SystemEntropy),
         }
@@ -136,6 +136,16 @@ impl World {
 
     pub(crate) async fn register_in(&self, tenant: TenantId, name: &str, zone: &str) -> DomainView {
         self.customers.mx(name, &format!("mx.{name}"));
+        self.create(tenant, name, zone).await
+    }
+
+    /// Registers a domain with these MX records.
+    pub(crate) async fn register_with_mx(&self, tenant: TenantId, name: &str, hosts: &[(u16, &str)]) -> DomainView {
+        self.customers.mxs(name, hosts);
+        self.create(tenant, name, ZONE).await
+    }
+
+    async fn create(&self, tenant: TenantId, name: &str, zone: &str) -> DomainView {
         let new = NewDomain {
             id: DomainId::draw(self.clock.now(), &SystemEntropy),
             name: MailDomain::from_stored(name).unwrap(),

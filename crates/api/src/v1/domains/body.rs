@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use mtasts_model::{
     Condition, Delegation, Mode, Policy, Tag,
     label::DelegationPurpose,
-    lifecycle::{CnameSeen, DelegationSeen, MxHostSeen, MxSource},
+    lifecycle::{CnameSeen, DelegationSeen, MxHostSeen, MxSeen, MxSource},
 };
 use mtasts_store::{CertificateSummary, DomainState, DomainView};
 use serde::Serialize;
@@ -177,7 +177,7 @@ pub(crate) struct MxBody {
     source: &'static str,
     /// The hosts as a sender sees them, in order of preference.
     hosts: Vec<MxHostBody>,
-    /// When they were last looked at; null until they were.
+    /// When they were last gone through; null until they were.
     #[schema(required)]
     checked_at: Option<DateTime<Utc>>,
 }
@@ -192,6 +192,8 @@ pub(crate) struct MxHostBody {
     /// The MX preference.
     #[schema(example = 10)]
     preference: u16,
+    /// When it was connected to. One look does for all domains whose mail goes there, for at most an hour or two.
+    looked_at: DateTime<Utc>,
     /// Whether STARTTLS with a valid certificate works on every address.
     ready: bool,
     /// Whether the current policy covers it; null where there is none.
@@ -363,24 +365,26 @@ fn what_was_seen(seen: &DelegationSeen, purpose: DelegationPurpose) -> (&'static
 impl MxBody {
     fn of(view: &DomainView, policy: Option<&Policy>) -> Self {
         let seen = view.mx_seen.as_ref();
-        let hosts = seen.map(|seen| seen.hosts.as_slice()).unwrap_or_default();
+        let hosts =
+            |seen: &MxSeen| seen.hosts.iter().map(|mx| MxHostBody::of(mx, seen.looked_at(mx), policy)).collect();
         Self {
             source: match view.mx_source {
                 MxSource::Auto => "auto",
                 MxSource::Listed => "listed",
                 MxSource::Follow => "follow",
             },
-            hosts: hosts.iter().map(|mx| MxHostBody::of(mx, policy)).collect(),
+            hosts: seen.map(hosts).unwrap_or_default(),
             checked_at: seen.map(|seen| seen.at),
         }
     }
 }
 
 impl MxHostBody {
-    fn of(mx: &MxHostSeen, policy: Option<&Policy>) -> Self {
+    fn of(mx: &MxHostSeen, looked_at: DateTime<Utc>, policy: Option<&Policy>) -> Self {
         Self {
             host: mx.host.to_string(),
             preference: mx.preference,
+            looked_at,
             ready: mx.failure.is_none(),
             covered: policy.map(|policy| policy.covers(&mx.host)),
             failure: mx

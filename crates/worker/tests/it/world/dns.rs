@@ -86,6 +86,12 @@ impl CustomerDns {
         self.set(name, RData::MX(MX::new(10, absolute(host))));
     }
 
+    /// MX records with their preferences.
+    pub(crate) fn mxs(&self, name: &str, hosts: &[(u16, &str)]) {
+        let data = hosts.iter().map(|(preference, host)| RData::MX(MX::new(*preference, absolute(host))));
+        self.table.lock().unwrap().insert(name.to_owned(), data.collect());
+    }
+
     /// A CAA record that lets only this CA issue.
     pub(crate) fn caa(&self, name: &str, issuer: &str) {
         let caa = CAA::new_issue(false, Some(absolute(issuer)), Vec::new());

@@ -1,4 +1,4 @@
-//! The pace that all workers keep together at one host.
+//! The pace that everything in all workers keeps together at one host.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -9,10 +9,15 @@ use mtasts_store::Store;
 
 use crate::deadline::answered;
 
+/// The pace of a whole process, which it keeps together with all others: for looks at MX hosts and for checks alike.
+pub fn shared_pacer(store: Store, clock: Arc<dyn Clock>) -> Arc<Pacer> {
+    Arc::new(Pacer::default().shared_by(Arc::new(StoredPace { store, clock })))
+}
+
 /// In Postgres, one row for each host that was lately connected to.
-pub(super) struct StoredPace {
-    pub(super) store: Store,
-    pub(super) clock: Arc<dyn Clock>,
+struct StoredPace {
+    store: Store,
+    clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for StoredPace {
