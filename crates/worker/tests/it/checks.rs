@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use mtasts_model::{CheckId, Clock, MailDomain, SystemEntropy, TenantId, check::CheckWanted};
 use mtasts_probe::ProbeConfig;
 use mtasts_store::{Actor, AskedCheck, Check, CheckState, NewCheck};
@@ -166,6 +167,23 @@ async fn no_address_that_is_not_public_is_connected_to() {
     assert!(report.contains("mx-forbidden"), "{report}");
     let nobody = tokio::time::timeout(Duration::from_millis(50), host.accept()).await;
     assert!(nobody.is_err(), "it was connected to");
+}
+
+#[tokio::test]
+async fn a_check_that_has_taken_three_workers_down_is_given_up() {
+    let checks = Checks::new().await;
+    let id = checks.ask("stranger.test", CheckWanted::Inspection { mx_hosts: true }).await;
+    let lease = TimeDelta::minutes(3);
+    for _ in 0..3 {
+        let now = checks.world.clock.now();
+        let claimed = checks.world.store.claim_checks(1, 1, now + lease, now).await.unwrap();
+        assert_eq!(claimed.iter().map(|check| check.id).collect::<Vec<_>>(), [id]);
+        checks.world.clock.advance(lease);
+    }
+    let _worker = checks.start(quick(), checks.world.probe_config());
+    let check = checks.over(id).await;
+    assert_eq!((check.state(), check.problem.unwrap().0.as_str()), (CheckState::Failed, "not-finished"));
+    assert_eq!(check.report, None, "nobody has looked once more");
 }
 
 #[tokio::test]
