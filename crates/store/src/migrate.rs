@@ -39,6 +39,7 @@ const MIGRATIONS: &[SqlFile] = &[
         name: "0027_suspended_operations",
         sql: include_str!("../../../migrations/0027_suspended_operations.sql"),
     },
+    SqlFile { name: "0028_roles_to_take", sql: include_str!("../../../migrations/0028_roles_to_take.sql") },
 ];
 
 /// What a migration did.

@@ -211,6 +211,35 @@ pub(crate) fn config(url: String, role: Role, max_connections: u32) -> StoreConf
 }
 
 /// A database that belongs to a role without special rights, as in production.
+/// From PostgreSQL 16 on, an owner needs an administrator's word for roles that somebody else has made, as the superusers of other
+/// tests have in this cluster.
+const ADMIT_OWNER: &str = "
+    DO $$
+    DECLARE
+        role_name text;
+        tries integer;
+    BEGIN
+        IF current_setting('server_version_num')::integer < 160000 THEN RETURN; END IF;
+        FOREACH role_name IN ARRAY ARRAY[
+            'mtasts_api', 'mtasts_worker', 'mtasts_edge', 'mtasts_intake', 'mtasts_keeper', 'mtasts_operator'
+        ] LOOP
+            FOR tries IN 1..50 LOOP
+                BEGIN
+                    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+                        EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', role_name);
+                    END IF;
+                    IF NOT pg_has_role('mtasts_test_owner', role_name, 'MEMBER WITH ADMIN OPTION') THEN
+                        EXECUTE format('GRANT %I TO mtasts_test_owner WITH ADMIN OPTION', role_name);
+                    END IF;
+                    EXIT;
+                EXCEPTION WHEN duplicate_object OR unique_violation OR internal_error THEN
+                    IF tries = 50 THEN RAISE; END IF;
+                    PERFORM pg_sleep(0.02);
+                END;
+            END LOOP;
+        END LOOP;
+    END $$";
+
 pub(crate) async fn empty_database() -> TestDatabase {
     let database = TestDatabase::create().await;
     database
@@ -219,6 +248,7 @@ pub(crate) async fn empty_database() -> TestDatabase {
              EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
         )
         .await;
+    database.psql(ADMIT_OWNER).await;
     database.psql(&format!("ALTER DATABASE {} OWNER TO mtasts_test_owner", database.name())).await;
     database
 }
