@@ -19,12 +19,12 @@ ENV CARGO_INCREMENTAL=0 \
 
 # What is in it: CycloneDX. The tool is a layer of its own, which changes with its version alone.
 FROM toolchain AS bill
-RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo install --locked --root /opt/cyclonedx cargo-cyclonedx@0.5.9
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
 COPY tools tools
-RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
     PATH=$PATH:/opt/cyclonedx/bin \
     cargo cyclonedx --manifest-path crates/app/Cargo.toml --format json --spec-version 1.5 --override-filename sbom.cdx \
     && install -D -m 644 crates/app/sbom.cdx.json /out/usr/share/doc/mtasts/sbom.cdx.json
@@ -35,8 +35,8 @@ COPY crates crates
 COPY tools tools
 COPY migrations migrations
 # The caches keep what was compiled before, so that a change of ours compiles ours alone. The limit is a promise.
-RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    --mount=type=cache,target=/src/target,sharing=locked \
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
     cargo build --release --locked --package mtasts-app \
     && install -D -m 755 target/release/mtasts /out/usr/local/bin/mtasts \
     && test "$(stat --format=%s /out/usr/local/bin/mtasts)" -lt 62914560 \
