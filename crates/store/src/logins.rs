@@ -49,6 +49,16 @@ pub enum LoginError {
         "{0:?} is there already and may do more than a login of the service (SUPERUSER, CREATEROLE or the like): name another"
     )]
     MayDoMore(String),
+    /// It has another role of the service by a grant that is not the owner's to take back (PostgreSQL 16 and later).
+    #[error("{login:?} has {role} as well, and only {grantor:?}, who has granted it, or a superuser can revoke it")]
+    Granted {
+        /// The login.
+        login: String,
+        /// The role that it has besides its own.
+        role: String,
+        /// Who has given it.
+        grantor: String,
+    },
     /// The tables' owner cannot be held to less.
     #[error("{0:?} is the owner's login: give the role one of its own, or no URL")]
     Owner(String),
@@ -145,18 +155,17 @@ async fn make(db: &DatabaseConnection, login: &Login, all: &[Login], entropy: &d
     db.execute_unprepared(&format!("ALTER ROLE {name} LOGIN NOINHERIT PASSWORD {password}")).await?;
     let roles: Vec<_> =
         all.iter().filter(|other| other.name == login.name).filter_map(|other| other.role.name()).collect();
-    let member_of = "SELECT r.rolname AS role FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
-        WHERE m.member = (SELECT oid FROM pg_roles WHERE rolname = $1)
-            AND r.rolname IN ('mtasts_api', 'mtasts_worker', 'mtasts_edge', 'mtasts_intake', 'mtasts_keeper',
-                'mtasts_operator')";
-    let mut has = Vec::new();
-    for row in sql::rows(db, member_of, vec![login.name.as_str().into()]).await? {
-        has.push(row.try_get::<String>("", "role")?);
+    let has = memberships(db, &login.name).await?;
+    let excess = |has: &[(String, String)]| -> Vec<(String, String)> {
+        has.iter().filter(|(role, _)| !roles.contains(&role.as_str())).cloned().collect()
+    };
+    for (role, _) in excess(&has) {
+        db.execute_unprepared(&format!("REVOKE {} FROM {name}", quoted(&role))).await?;
     }
-    for role in has.iter().filter(|role| !roles.contains(&role.as_str())) {
-        db.execute_unprepared(&format!("REVOKE {} FROM {name}", quoted(role))).await?;
+    if let Some((role, grantor)) = excess(&memberships(db, &login.name).await?).into_iter().next() {
+        return Err(StoreError::Login(LoginError::Granted { login: login.name.clone(), role, grantor }));
     }
-    for role in roles.iter().filter(|role| !has.iter().any(|had| had == *role)) {
+    for role in roles.iter().filter(|role| !has.iter().any(|(had, _)| had == *role)) {
         db.execute_unprepared(&format!("GRANT {role} TO {name}")).await?;
     }
     let database =
@@ -164,6 +173,17 @@ async fn make(db: &DatabaseConnection, login: &Login, all: &[Login], entropy: &d
     let database: String = database.try_get("", "name")?;
     db.execute_unprepared(&format!("GRANT CONNECT ON DATABASE {} TO {name}", quoted(&database))).await?;
     Ok(())
+}
+
+/// The service's roles that a login has, and who has granted each.
+async fn memberships(db: &DatabaseConnection, login: &str) -> Result<Vec<(String, String)>, StoreError> {
+    let member_of = "SELECT r.rolname AS role, COALESCE(m.grantor::regrole::text, '') AS grantor
+        FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
+        WHERE m.member = (SELECT oid FROM pg_roles WHERE rolname = $1)
+            AND r.rolname IN ('mtasts_api', 'mtasts_worker', 'mtasts_edge', 'mtasts_intake', 'mtasts_keeper',
+                'mtasts_operator')";
+    let rows = sql::rows(db, member_of, vec![login.into()]).await?;
+    rows.iter().map(|row| Ok((row.try_get("", "role")?, row.try_get("", "grantor")?))).collect()
 }
 
 fn quoted(name: &str) -> String {
