@@ -39,7 +39,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --package mtasts-app \
     && install -D -m 755 target/release/mtasts /out/usr/local/bin/mtasts \
-    && test "$(stat --format=%s /out/usr/local/bin/mtasts)" -lt 62914560 \
+    && test "$(stat --format=%s /out/usr/local/bin/mtasts)" -lt 60000000 \
     && /out/usr/local/bin/mtasts --version \
     && mkdir -p /out/var/lib/mtasts
 COPY LICENSE /out/usr/share/doc/mtasts/LICENSE
