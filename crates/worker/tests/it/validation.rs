@@ -191,9 +191,12 @@ async fn an_order_that_the_ca_did_not_take_costs_no_budget() {
     world.delegate(&domain);
     for tries in 1..=3 {
         world.wait_until("it was tried", async || ca.calls(Call::Place) >= tries).await;
-        // And the failure is written down: a clock that steps while it is not ends the lease, and the budget stays taken.
+        // And the failure is written down, and nothing else is under way: a clock that steps before ends the lease, and with it
+        // the next attempt, which the CA counts and nobody notes.
         let noted = format!("step_failures WHERE kind = 'place-order' AND failures >= {tries}");
         world.wait_until("that is noted", async || world.count(&noted).await == 1).await;
+        let free = "domain_schedule WHERE lease_until IS NULL";
+        world.wait_until("nobody works on it", async || world.count(free).await == 1).await;
         world.clock.advance(TimeDelta::minutes(5));
         world.verify(&domain).await;
     }
