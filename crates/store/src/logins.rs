@@ -15,8 +15,8 @@ use crate::{Role, StoreError, migrate::owner_session, sql};
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
 const SALT: usize = 16;
 
-/// The roles that processes have, and so may have a login for.
-const ROLES: [Role; 4] = [Role::Api, Role::Worker, Role::Edge, Role::Intake];
+/// The service's own.
+const ROLES: [Role; 6] = [Role::Api, Role::Worker, Role::Edge, Role::Intake, Role::Keeper, Role::Operator];
 
 /// A login that is to be, as the URL says by which its process connects.
 #[derive(Debug, Clone)]
@@ -78,9 +78,7 @@ impl Login {
             name => decoded(name)?,
         };
         let password = url.password().map(decoded).transpose()?.or_else(|| in_query("password"));
-        let ours = name.starts_with("pg_")
-            || ["mtasts_keeper", "mtasts_operator"].contains(&&*name)
-            || ROLES.iter().any(|role| role.name() == Some(&name));
+        let ours = name.starts_with("pg_") || ROLES.iter().any(|role| role.name() == Some(&name));
         if name.is_empty() || name.len() > 63 || name.contains('\0') || ours {
             return Err(LoginError::Name(name));
         }
@@ -180,9 +178,9 @@ async fn memberships(db: &DatabaseConnection, login: &str) -> Result<Vec<(String
     let member_of = "SELECT r.rolname AS role, COALESCE(m.grantor::regrole::text, '') AS grantor
         FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
         WHERE m.member = (SELECT oid FROM pg_roles WHERE rolname = $1)
-            AND r.rolname IN ('mtasts_api', 'mtasts_worker', 'mtasts_edge', 'mtasts_intake', 'mtasts_keeper',
-                'mtasts_operator')";
-    let rows = sql::rows(db, member_of, vec![login.into()]).await?;
+            AND r.rolname = ANY ($2::text[])";
+    let ours: Vec<String> = ROLES.into_iter().filter_map(Role::name).map(str::to_owned).collect();
+    let rows = sql::rows(db, member_of, vec![login.into(), ours.into()]).await?;
     rows.iter().map(|row| Ok((row.try_get("", "role")?, row.try_get("", "grantor")?))).collect()
 }
 
